@@ -1,0 +1,1 @@
+"""Our schedules and replay in other people's trainers; each module stands alone."""
