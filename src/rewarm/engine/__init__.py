@@ -1,0 +1,1 @@
+"""The engine: device, precision, optimizer and checkpoints; it knows no model family, data or schedule."""
