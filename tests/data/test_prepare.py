@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 import pytest
 
 from rewarm.data.documents import Document, TextFiles
-from rewarm.data.files import locked
 from rewarm.data.order import document_order
 from rewarm.data.prepare import prepare_split
 from rewarm.data.store import TokenStore
 from rewarm.data.tokenizer import train_tokenizer
 from rewarm.errors import DataError, LockedError, MismatchError
+from rewarm.storage import held
 
 NAMES = ("tokens.bin", "tokens.idx", "manifest.json")
 
@@ -204,7 +204,7 @@ def test_a_tokenizer_file_that_changes_under_way_is_refused(tmp_path, texts, sen
 
 
 def test_a_folder_that_another_process_prepares_is_refused(tmp_path, texts, tokenizer):
-    with locked(tmp_path), pytest.raises(LockedError):
+    with held(tmp_path / ".lock", "is busy"), pytest.raises(LockedError):
         prepare(Texts(texts), tmp_path, tokenizer)
     prepare(Texts(texts), tmp_path, tokenizer)
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import rewarm
-from rewarm.data.files import locked, make_folder, write_whole
+from rewarm.data.files import make_folder
 from rewarm.data.store import TokenStore, write_store
 from rewarm.errors import DataError, LockedError
+from rewarm.storage import held, write_whole
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(rewarm.__file__).parents[1])}
 
@@ -135,9 +136,10 @@ def test_a_progress_callback_that_fails_stops_the_writing(tmp_path):
 
 
 def test_a_folder_is_held_by_one_at_a_time(tmp_path):
-    with locked(tmp_path), pytest.raises(LockedError, match="another process"), locked(tmp_path):
+    lock = tmp_path / ".lock"
+    with held(lock, "is busy"), pytest.raises(LockedError, match="is busy"), held(lock, "is busy"):
         pass
-    with locked(tmp_path):
+    with held(lock, "is busy"):
         pass
 
 

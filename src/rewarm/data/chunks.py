@@ -17,10 +17,10 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from rewarm.data.files import storage_errors, temporary_path
 from rewarm.data.index import token_dtype
 from rewarm.data.tokenizer import Tokenizer
 from rewarm.errors import DataError
+from rewarm.storage import storage_errors, temporary_path
 
 _HEADER = struct.Struct("<8sQ16s")
 _MAGIC = b"RWCHUNK1"

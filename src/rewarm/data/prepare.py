@@ -17,7 +17,7 @@ import xxhash
 from rewarm.data.chunks import ChunkedDocuments, ChunkText
 from rewarm.data.documents import TextSource
 from rewarm.data.encoding import encode_chunks
-from rewarm.data.files import locked, make_folder, storage_errors, write_whole
+from rewarm.data.files import make_folder
 from rewarm.data.index import token_dtype
 from rewarm.data.manifest import MANIFEST
 from rewarm.data.order import document_order
@@ -25,6 +25,7 @@ from rewarm.data.progress import Progress, ProgressCallback
 from rewarm.data.store import Manifest, TokenStore, write_store
 from rewarm.data.tokenizer import Tokenizer
 from rewarm.errors import DataError, MismatchError
+from rewarm.storage import held, storage_errors, write_whole
 
 __all__ = ["Progress", "prepare_split"]
 
@@ -81,7 +82,7 @@ def prepare_split(
     if finished is not None and not (folder / _PARTIAL).exists():
         return finished
     make_folder(folder)
-    with locked(folder):
+    with held(folder / ".lock", "is preparing this folder. Wait until it has ended."):
         # Another process may have finished it before this one got the lock.
         finished = _finished(folder, recipe)
         if finished is None:

@@ -16,9 +16,10 @@ import tokenizers
 from numpy.typing import NDArray
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from rewarm.data.files import make_folder, write_whole
+from rewarm.data.files import make_folder
 from rewarm.data.index import token_dtype
 from rewarm.errors import DataError
+from rewarm.storage import write_whole
 
 END_OF_TEXT = "<|endoftext|>"
 """Name of the end-of-text token unless another is given: that of GPT-2 and GPT-NeoX."""

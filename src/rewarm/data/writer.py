@@ -16,15 +16,12 @@ from numpy.typing import NDArray
 
 from rewarm.data.files import (
     make_folder,
-    storage_errors,
-    sync_folder,
-    temporary_path,
-    write_whole,
 )
 from rewarm.data.index import MAX_DOCUMENT_TOKENS, index_pieces, token_dtype
 from rewarm.data.manifest import INDEX, MANIFEST, TOKENS, Manifest, StoredFile
 from rewarm.data.progress import Progress, ProgressCallback
 from rewarm.errors import DataError
+from rewarm.storage import storage_errors, sync_folder, temporary_path, write_whole
 
 BLOCK_BYTES = 1 << 26
 """Size of the blocks that have a hash each: 64 MiB."""

@@ -20,7 +20,7 @@ from rewarm.engine.failpoint import failpoint
 from rewarm.engine.manifest import MANIFEST, Manifest, manifest_bytes, verify
 from rewarm.engine.tensor_file import write_file, write_tensors
 from rewarm.errors import CheckpointError, MismatchError, StorageError
-from rewarm.runs.files import sync_folder
+from rewarm.storage import REFUSALS, sync_folder
 
 TEMPORARY = ".tmp-"
 """Beginning of the name of a folder that is being written or removed; never read."""
@@ -28,9 +28,6 @@ TEMPORARY = ".tmp-"
 _STATE = "state.json"
 _SUFFIX = ".safetensors"
 _HEADER_BYTES = 256
-_STORAGE_ERRNOS = {
-    errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM,
-}  # fmt: skip
 
 
 def save(
@@ -66,7 +63,7 @@ def save(
         sync_folder(folder.parent)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        if error.errno not in _STORAGE_ERRNOS:
+        if error.errno not in REFUSALS:
             raise
         raise _storage_error(folder, error, needed_bytes) from error
     except BaseException:

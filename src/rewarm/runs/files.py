@@ -4,8 +4,6 @@ A value appears under its name complete or not at all. A line is complete when i
 last line, as a crash leaves it, is not a record.
 """
 
-import errno
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -13,11 +11,10 @@ from typing import TypeVar
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from rewarm.errors import CheckpointError, StorageError
+from rewarm.errors import CheckpointError
+from rewarm.storage import storage_errors, write_whole
 
 _R = TypeVar("_R", bound=BaseModel)
-
-_STORAGE_ERRNOS = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EROFS}
 
 
 def write_record(path: Path, record: BaseModel) -> None:
@@ -33,17 +30,9 @@ def write_record(path: Path, record: BaseModel) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file atomically; see `write_record`."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
+    with storage_errors(path, len(content)):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
-    except OSError as error:
-        raise storage_error(error, path, len(content)) from error
+    write_whole(path, content)
 
 
 def read_record(path: Path, kind: type[_R]) -> _R:
@@ -70,12 +59,10 @@ def append_record(path: Path, record: BaseModel) -> None:
         StorageError: the disk is full or refuses to write.
     """
     line = orjson.dumps(record.model_dump(mode="json")) + b"\n"
-    try:
+    with storage_errors(path, len(line)):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab") as file:
             file.write(line)
-    except OSError as error:
-        raise storage_error(error, path, len(line)) from error
 
 
 def read_records(path: Path, kind: type[_R]) -> Iterator[_R]:
@@ -117,26 +104,3 @@ def keep_lines_until(path: Path, step: int) -> int:
             cut += 1
     write_bytes(path, b"".join(kept))
     return cut
-
-
-def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def storage_error(error: OSError, path: Path, num_bytes: int) -> Exception:
-    """Turn an operating-system error of a write into one that says what to do.
-
-    Returns:
-        A `StorageError` where the storage is full or broken, else the error itself.
-    """
-    if error.errno not in _STORAGE_ERRNOS:
-        return error
-    return StorageError(
-        f"{path}: {error.strerror} while writing {num_bytes:,} bytes. What was committed before is "
-        "intact. Free some space (or move the run folder) and start the same command again."
-    )
