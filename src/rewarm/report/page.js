@@ -1,0 +1,82 @@
+"use strict";
+// Draws the figures from the JSON beside them, in the colours and for the width of the screen.
+(() => {
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const narrow = matchMedia("(max-width: 640px)");
+  const colour = (name) =>
+    getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+  // Plotly wraps a legend that is too wide; its rows need room below the figure.
+  function legendRows(data, width) {
+    let rows = 0;
+    let left = 0;
+    for (const trace of data.filter((trace) => trace.showlegend !== false)) {
+      const needed = 50 + 6.5 * trace.name.length;
+      if (rows === 0 || left < needed) {
+        rows += 1;
+        left = width - 60;
+      }
+      left -= needed;
+    }
+    return rows;
+  }
+
+  function themed(layout, data, width) {
+    const copy = structuredClone(layout);
+    const legendHeight = 24 * legendRows(data, width);
+    copy.height += legendHeight;
+    copy.margin.b += legendHeight;
+    const ink = colour("--ink");
+    copy.font = { family: colour("--font"), size: narrow.matches ? 11 : 13, color: ink };
+    copy.modebar = { bgcolor: "rgba(0,0,0,0)", color: colour("--line"), activecolor: ink };
+    copy.hoverlabel = { ...copy.hoverlabel, bgcolor: colour("--card"), bordercolor: colour("--line"),
+      font: { color: ink } };
+    for (const [key, axis] of Object.entries(copy)) {
+      if (!/^[xy]axis\d*$/.test(key)) continue;
+      axis.gridcolor = colour("--grid");
+      axis.linecolor = colour("--line");
+      axis.tickcolor = colour("--line");
+      if (axis.title) Object.assign(axis.title, { font: { ...copy.font }, standoff: 8 });
+    }
+    if (narrow.matches) {
+      copy.margin = { ...copy.margin, l: 44, r: 16 };
+      copy.dragmode = false;
+    }
+    return copy;
+  }
+
+  const figures = [...document.querySelectorAll("div.figure")].map((box) => ({
+    box,
+    content: JSON.parse(document.getElementById(box.id + "-data").textContent),
+  }));
+
+  function draw() {
+    for (const { box, content } of figures) {
+      Plotly.react(box, structuredClone(content.data), themed(content.layout, content.data, box.clientWidth), {
+        responsive: true,
+        displaylogo: false,
+        plotlyServerURL: "",
+        // A list of what is wanted: plotly's own has a button that uploads the figure.
+        modeBarButtons: [["toImage"], ["zoom2d", "pan2d", "autoScale2d", "resetScale2d"]],
+        displayModeBar: narrow.matches ? false : "hover",
+      });
+    }
+  }
+
+  for (const { box, content } of figures) {
+    const bar = document.createElement("div");
+    bar.className = "views";
+    for (const view of content.layout.meta?.views ?? []) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = view.label;
+      button.addEventListener("click", () => Plotly.relayout(box, structuredClone(view.ranges)));
+      bar.append(button);
+    }
+    if (bar.children.length) box.before(bar);
+  }
+
+  draw();
+  dark.addEventListener("change", draw);
+  narrow.addEventListener("change", draw);
+})();

@@ -1,0 +1,234 @@
+"""The report: one HTML file that opens without a network and says the same for the same run, byte for byte.
+
+Everything in a run folder is treated as other people's text. Three walls keep it from running: the template
+escapes it, figures hold it as JSON in which no tag can end, and the page's policy names its two scripts by
+hash and forbids every other one, and every connection.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import plotly.graph_objects as go
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from rewarm.errors import CampaignError
+from rewarm.report import plots, sections
+from rewarm.report.arms import arm_rows
+from rewarm.report.audit import StageAudit, replay_audit
+from rewarm.report.curves import LONGEST_POINTS
+from rewarm.report.frame import stage_label
+from rewarm.report.loading import Run, read_run
+from rewarm.report.styles import ArmStyle, arm_styles
+from rewarm.report.tables import Headline, headline, trained_tokens
+from rewarm.report.verdict import verdict
+from rewarm.report.wording import change_text, count_text, loss_text, share_text
+from rewarm.runs.files import write_bytes
+
+_CAPTIONS = {
+    "losses": "Read each column downwards: after the dotted line where a stage starts, a rising curve on "
+    "old data is forgetting, a falling one on new data is adaptation, and the learning rate at the bottom "
+    "tells when they happen.",
+    "frontier": "Up and to the left is better: more learnt, less forgotten; the dashed line joins the "
+    "updated arms that no other beats, and hollow points are references.",
+    "compute": "Down and to the left is better: a lower loss for less; a point stands at the cost of the "
+    "update, and the tick at the end of its dotted line at the cost with the training of its base.",
+    "mixture": "Each bar is what a stage really read, hatched where it was replayed; the hatching should "
+    "end at the red tick, the planned share.",
+    "throughput": "Higher is faster; dips that line up with a high data wait are the input's fault.",
+}
+_TITLES = {
+    "losses": "Losses and learning rate",
+    "frontier": "Forgetting against adaptation",
+    "compute": "Average loss against compute",
+    "mixture": "What was read",
+    "throughput": "Throughput",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One figure of the page."""
+
+    id: str
+    """Identifier in the page."""
+    title: str
+    """Title."""
+    caption: str
+    """How to read it, in one sentence."""
+    height_px: int
+    """Height to reserve."""
+    json: Markup
+    """Plotly's data and layout, safe inside a script element."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditView:
+    """The audit of one stage with its label."""
+
+    label: str
+    """Name of the stage."""
+    audit: StageAudit
+    """The audit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunView:
+    """All that the page says of one run, in the order in which it is shown."""
+
+    run: Run
+    """The run."""
+    anchor: str
+    """Prefix of the identifiers."""
+    verdict: str
+    """What happened."""
+    trained_tokens: int
+    """Tokens trained on so far, in all stages."""
+    table: Headline
+    """The arms."""
+    figures: dict[str, Figure]
+    """The figures that have something to show, by name."""
+    audits: list[AuditView]
+    """Planned against read."""
+    stages: list[sections.StageLine]
+    """The stages."""
+    prompts: list[sections.Prompt]
+    """Samples."""
+    events: list[sections.Event]
+    """Events."""
+    provenance: list[tuple[str, str]]
+    """What decides the numbers."""
+    unfinished: list[str]
+    """What is still to be done."""
+
+
+def write_report(run_paths: Sequence[Path], out: Path) -> Path:
+    """Write the report of one or several runs as one HTML file.
+
+    Args:
+        run_paths: run folders, in the order in which they are shown.
+        out: the file to write; it appears whole or not at all.
+
+    Returns:
+        `out`.
+
+    Raises:
+        CampaignError: no run is given, or a folder is not that of a run.
+        CheckpointError: a record is damaged.
+        StorageError: the disk is full.
+    """
+    if not run_paths:
+        raise CampaignError(
+            "A report needs at least one run folder, and none is given. Give one, such as runs/<name>."
+        )
+    runs = [read_run(path) for path in run_paths]
+    write_bytes(out, page(runs).encode())
+    return out
+
+
+def page(runs: Sequence[Run]) -> str:
+    """Return the HTML of the report.
+
+    Args:
+        runs: in the order in which they are shown; an arm that occurs in several looks the same in all.
+    """
+    styles = arm_styles(list(dict.fromkeys(arm for run in runs for arm in run.record.arms)))
+    plotly_script, page_script = get_plotlyjs(), _packaged("page.js")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "count": count_text,
+        "loss": loss_text,
+        "change": change_text,
+        "share": share_text,
+    }
+    return environment.from_string(_packaged("page.html.j2")).render(
+        views=[_view(run, place, styles) for place, run in enumerate(runs)],
+        rows={place: arm_rows(run) for place, run in enumerate(runs)},
+        style=Markup(_packaged("page.css")),
+        scripts=[Markup(plotly_script), Markup(page_script)],
+        script_policy=" ".join(_source_hash(script) for script in (plotly_script, page_script)),
+        longest_points=LONGEST_POINTS,
+    )
+
+
+def figure_json(figure: go.Figure) -> Markup:
+    """Return a figure as JSON that is inert inside a script element.
+
+    Args:
+        figure: a figure without numpy arrays in it.
+    """
+    content = figure.to_plotly_json()
+    text = json.dumps(
+        {"data": content["data"], "layout": content["layout"]},
+        sort_keys=True,
+        separators=(",", ":"),
+        allow_nan=False,
+    )
+    for mark in "<>&":
+        text = text.replace(mark, f"\\u{ord(mark):04x}")
+    return Markup(text)
+
+
+def _view(run: Run, place: int, styles: dict[str, ArmStyle]) -> RunView:
+    """Collect all that the page says of one run."""
+    anchor = f"run{place}"
+    return RunView(
+        run=run,
+        anchor=anchor,
+        verdict=verdict(run),
+        trained_tokens=trained_tokens(run),
+        table=headline(run),
+        figures=_figures(run, anchor, styles),
+        audits=[AuditView(label=stage_label(run, a.folder), audit=a) for a in replay_audit(run)],
+        stages=sections.stage_lines(run),
+        prompts=sections.prompts(run),
+        events=sections.events(run),
+        provenance=sections.provenance(run),
+        unfinished=sections.unfinished(run),
+    )
+
+
+def _figures(run: Run, anchor: str, styles: dict[str, ArmStyle]) -> dict[str, Figure]:
+    """Draw the figures that have something to show."""
+    rows = arm_rows(run)
+    stages = run.stages.values()
+    drawn: dict[str, go.Figure] = {}
+    if any(stage.evals or len(stage.steps.step) for stage in stages):
+        drawn["losses"] = plots.losses(run, styles)
+    if sum(row.mean_forgetting is not None and row.adaptation is not None for row in rows) > 1:
+        drawn["frontier"] = plots.frontier(run, styles)
+    if sum(row.average is not None for row in rows) > 1:
+        drawn["compute"] = plots.compute(run, styles)
+    if any(stage.steps_done for stage in stages):
+        drawn["mixture"] = plots.mixture(run)
+    if any(stage.throughput for stage in stages):
+        drawn["throughput"] = plots.throughput(run, styles)
+    return {
+        name: Figure(
+            id=f"{anchor}-{name}",
+            title=_TITLES[name],
+            caption=_CAPTIONS[name],
+            height_px=int(figure.layout.height),
+            json=figure_json(figure),
+        )
+        for name, figure in drawn.items()
+    }
+
+
+def _packaged(name: str) -> str:
+    """Read a file that lies beside this module."""
+    return files("rewarm.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _source_hash(script: str) -> str:
+    """Return how a Content-Security-Policy names an inline script."""
+    digest = hashlib.sha256(script.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
