@@ -29,6 +29,8 @@ REFUSALS = frozenset(
 )
 """Error numbers with which a disk is full or refuses to write."""
 
+_IN_THE_WAY = frozenset({errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG})
+
 
 def temporary_path(path: Path) -> Path:
     """Return the name under which `path` is written until it is complete.
@@ -41,7 +43,7 @@ def temporary_path(path: Path) -> Path:
 
 @contextmanager
 def storage_errors(path: Path, num_bytes: int) -> Generator[None]:
-    """Turn a disk that is full or refuses to write into a `StorageError`.
+    """Turn a disk that is full or refuses to write, or a path that cannot be, into a `StorageError`.
 
     Args:
         path: what is being written.
@@ -53,6 +55,11 @@ def storage_errors(path: Path, num_bytes: int) -> Generator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno in _IN_THE_WAY:
+            raise StorageError(
+                f"{path}: cannot be written ({error.strerror}), because of what is there already or of its"
+                " name. Choose another path; nothing was changed."
+            ) from error
         if error.errno not in REFUSALS:
             raise
         what = f"cannot write its first {num_bytes:,} bytes" if num_bytes else "cannot be written"

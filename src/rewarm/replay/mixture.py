@@ -76,7 +76,7 @@ class Mixture:
     >>> mixture.counts(1000)
     {'english': 750, 'german': 250}
 
-    Source: the two-way rule follows the design notes on mixing; a cascade of such floors is used by grain.
+    Source: ours. A cascade of two-way floors along a chain is used by the data library grain.
     """
 
     weights: tuple[tuple[str, int], ...]

@@ -111,7 +111,7 @@ class Stream:
     >>> Stream(german, replay).counts(1000)["english"]
     Count(new=0, replayed=250)
 
-    Source: paper section 3.3 and A.1; compute-equivalent replay.
+    Source: paper section 4.2 (compute-equivalent replay) and A.1.
     """
 
     new: NewData
