@@ -4,9 +4,10 @@ A value appears under its name complete or not at all. A line is complete when i
 last line, as a crash leaves it, is not a record.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
@@ -61,7 +62,8 @@ def append_record(path: Path, record: BaseModel) -> None:
     line = orjson.dumps(record.model_dump(mode="json")) + b"\n"
     with storage_errors(path, len(line)):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as file:
+        with path.open("a+b") as file:
+            _drop_torn_line(file)
             file.write(line)
 
 
@@ -90,17 +92,38 @@ def keep_lines_until(path: Path, step: int) -> int:
 
     Returns:
         How many complete lines were cut off.
+
+    Raises:
+        CheckpointError: a complete line is not a record of a step (with its number).
     """
     if not path.exists():
         return 0
     kept: list[bytes] = []
     cut = 0
-    for line in path.read_bytes().splitlines(keepends=True):
+    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
         if not line.endswith(b"\n"):
             continue
-        if orjson.loads(line)["step"] <= step:
+        if _step_of(line, f"{path}:{number}") <= step:
             kept.append(line)
         else:
             cut += 1
     write_bytes(path, b"".join(kept))
     return cut
+
+
+def _drop_torn_line(file: BinaryIO) -> None:
+    """Cut off what a crash left of a line, so that the next one does not join it."""
+    end = file.seek(0, os.SEEK_END)
+    if not end:
+        return
+    file.seek(end - 1)
+    if file.read(1) != b"\n":
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
+
+
+def _step_of(line: bytes, place: str) -> int:
+    try:
+        return int(orjson.loads(line)["step"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{place}: not the record of a step.") from error
