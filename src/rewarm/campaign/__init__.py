@@ -1,0 +1,21 @@
+"""The campaign file: what is to be done, as frozen values with units, defaults and helpful errors."""
+
+from rewarm.campaign.campaign import Campaign, Dataset, Domain, Replay, Stage, Text
+from rewarm.campaign.load import LoadedCampaign, load_campaign
+from rewarm.campaign.presets import PRESETS, Preset
+from rewarm.campaign.quantities import Quantity, parse_quantity
+
+__all__ = [
+    "PRESETS",
+    "Campaign",
+    "Dataset",
+    "Domain",
+    "LoadedCampaign",
+    "Preset",
+    "Quantity",
+    "Replay",
+    "Stage",
+    "Text",
+    "load_campaign",
+    "parse_quantity",
+]

@@ -1,0 +1,378 @@
+"""The campaign: everything that is to be done, as one frozen value, with all defaults.
+
+A campaign file is a way to write it down (`rewarm.campaign.load`); the plan says what it comes to.
+"""
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from rewarm.campaign.presets import PRESETS
+from rewarm.campaign.quantities import (
+    BatchSize,
+    Budget,
+    Length,
+    Number,
+    Quantity,
+    Share,
+    TokenCount,
+    Weight,
+    parse_quantity,
+    shares_of,
+)
+from rewarm.campaign.schedule import Schedule
+
+BASE = "base"
+"""`after = "base"`: the stage starts from the base model (or from random weights)."""
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)]
+Positive = Annotated[int, Field(ge=1, strict=True)]
+NotNegative = Annotated[int, Field(ge=0, strict=True)]
+Beta = Annotated[Number, Field(ge=0, lt=1)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _known_preset(value: object) -> object:
+    """Name the presets there are when one is not known."""
+    if value not in PRESETS:
+        raise ValueError(f"{value!r} is not a preset; there are {', '.join(PRESETS)}")
+    return value
+
+
+class Model(_Table):
+    """What is trained: a preset with random weights, or a Hugging Face causal LM in a local folder."""
+
+    preset: Annotated[str, BeforeValidator(_known_preset)] | None = None
+    """Name of a size."""
+    from_: str | None = Field(default=None, alias="from")
+    """Folder of a Hugging Face causal language model (config.json and safetensors)."""
+    vocabulary: Positive | None = None
+    """Rows of the embedding; the tokenizer's number of entries if not given. Only with a preset."""
+
+    @model_validator(mode="after")
+    def _one_of(self) -> "Model":
+        if (self.preset is None) == (self.from_ is None):
+            raise ValueError(
+                "give either preset (random weights) or from (a model folder), not both"
+            )
+        if self.from_ is not None and self.vocabulary is not None:
+            raise ValueError("vocabulary comes from the model folder; leave it out")
+        return self
+
+
+class TrainTokenizer(_Table):
+    """A byte-level BPE to be trained on some of the datasets."""
+
+    on: Annotated[list[Name], Field(min_length=1)]
+    """Datasets whose training text it is trained on."""
+    vocabulary: Annotated[int, Field(ge=257, strict=True)]
+    """Entries: 256 bytes, the end of text, and the merges."""
+
+
+class Tokenizer(_Table):
+    """The tokenizer of all datasets: a `tokenizer.json`, or one to be trained."""
+
+    from_: str | None = Field(default=None, alias="from")
+    """Path of a `tokenizer.json`."""
+    train: TrainTokenizer | None = None
+    """How to train one."""
+    end_of_text: str = "<|endoftext|>"
+    """The token that ends every document."""
+
+    @model_validator(mode="after")
+    def _one_of(self) -> "Tokenizer":
+        if (self.train is None) == (self.from_ is None):
+            raise ValueError("give either from (a tokenizer.json) or train, not both")
+        return self
+
+
+class Text(_Table):
+    """Where the training text of a dataset, or of a domain of one, comes from."""
+
+    train: list[str] = []
+    """Files with training text, wildcards allowed, relative to the campaign file."""
+    source: Literal["python-docs", "python-code"] | None = None
+    """A built-in source instead of files: the standard library's documentation, or its code."""
+    text: str = "text"
+    """Key of the text in JSON lines."""
+    tokens: TokenCount | None = None
+    """How many tokens there are, so that a plan can be made before the data is prepared."""
+
+
+class Domain(Text):
+    """A part of a dataset that is read with a weight of its own."""
+
+    weight: Weight
+    """Relative weight among the dataset's domains (paper Table 1: sampling percentages)."""
+
+    @model_validator(mode="after")
+    def _has_text(self) -> "Domain":
+        if bool(self.train) == (self.source is not None):
+            raise ValueError("give either train (files) or source (a built-in one)")
+        return self
+
+
+class Dataset(Text):
+    """A dataset: training text, whole or in domains, and text to validate on."""
+
+    validation: list[str] = []
+    """Files with validation text; a built-in source has its own."""
+    domains: dict[Name, Domain] = {}
+    """Domains with their weights, instead of train."""
+
+    @model_validator(mode="after")
+    def _has_text(self) -> "Dataset":
+        if [bool(self.train), self.source is not None, bool(self.domains)].count(True) != 1:
+            raise ValueError("give one of train (files), source (a built-in one) and domains")
+        if not self.validation and self.source is None:
+            raise ValueError(
+                "validation is missing: without it neither learning nor forgetting is seen"
+            )
+        return self
+
+    def leaves(self, name: str) -> dict[str, tuple[Text, Fraction]]:
+        """Return the parts that are read separately, with their shares: `name`, or `name/domain` each."""
+        if not self.domains:
+            return {name: (self, Fraction(1))}
+        total = sum((domain.weight for domain in self.domains.values()), Fraction(0))
+        return {
+            f"{name}/{d}": (domain, domain.weight / total) for d, domain in self.domains.items()
+        }
+
+
+class History(_Table):
+    """What the base model is declared to have seen before this campaign."""
+
+    tokens: TokenCount
+    """How many tokens."""
+    proxy: bool = False
+    """Whether the dataset only stands in for the base model's real, unavailable data."""
+
+
+class Optimizer(_Table):
+    """AdamW, as in the paper (Table 13 and the authors' configurations)."""
+
+    betas: tuple[Beta, Beta] = (0.9, 0.95)
+    """Decay rates of the two moments."""
+    eps: Annotated[Number, Field(gt=0)] = 1e-8
+    """Added to the denominator."""
+    weight_decay: Annotated[Number, Field(ge=0)] = 0.1
+    """Decoupled weight decay, on matrices only."""
+    clip_norm: Annotated[Number, Field(gt=0)] = 1.0
+    """Largest global norm of the gradient."""
+
+
+class Training(_Table):
+    """How the steps are carried out."""
+
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Arithmetic of the matrix products; weights and optimizer state are fp32."""
+    micro_batch: Positive | None = None
+    """Sequences that go through the model at once; must divide the batch. Default: as many as make at
+    most 16,384 tokens."""
+
+
+class Evaluation(_Table):
+    """When and on what the validation loss is measured, and the prompts that are continued."""
+
+    every: Length = parse_quantity("5%")
+    """Distance between evaluations; one more comes at step 0 of every stage."""
+    sequences: Positive = 128
+    """Validation sequences of each dataset, the same at every evaluation."""
+    final_steps: NotNegative = 100
+    """The final loss is the mean over the last so many steps …"""
+    final_every: Positive = 10
+    """… sampled every so many steps (paper section 6.2)."""
+    prompts: list[str] = []
+    """Texts that the finished model of every stage continues."""
+    prompt_tokens: Positive = 48
+    """How many tokens it adds."""
+
+
+class Checkpoints(_Table):
+    """When the state is saved and how many states are kept."""
+
+    every: Length = parse_quantity("10%")
+    """Distance between checkpoints; the end of a stage always has one, and where others branch off."""
+    keep: Positive | Literal["all"] = 2
+    """How many of the newest stay, besides stage ends and branch points."""
+
+
+def _adds_up(weights: dict[str, Fraction]) -> dict[str, Fraction]:
+    """Refuse shares that do not add up to 1."""
+    shares_of(weights)
+    return weights
+
+
+def _replay_table(value: object) -> object:
+    """Read `replay = "5%"` as `replay = { share = "5%" }`."""
+    return value if isinstance(value, dict | Replay) else {"share": value}  # pyright: ignore[reportUnknownVariableType]
+
+
+class Replay(_Table):
+    """Which share of a stage is re-read from what earlier stages have seen."""
+
+    share: Share
+    """Share of the stage's sequences."""
+    mode: Literal["compute-equivalent", "additive"] = "compute-equivalent"
+    """Whether replay takes the place of new tokens (same budget) or comes on top (larger budget)."""
+    order: Literal["as-seen", "shuffled"] = "as-seen"
+    """The order of the earlier stage, or reshuffled within what it read."""
+    start: Literal["continue", "beginning"] = "continue"
+    """Go on where the last replay stopped, or begin again at the first sequence."""
+    weights: dict[Name, Weight] = {}
+    """Weights of the datasets in the replay; the composition of all that was seen if not given."""
+
+
+class Stage(_Table):
+    """One pre-training on one mixture."""
+
+    name: Name
+    """Unique within the campaign."""
+    data: Annotated[dict[Name, Weight], Field(min_length=1), AfterValidator(_adds_up)] | None = None
+    """Shares of the datasets (they add up to 1), or proportions in whole numbers. Without it the stage goes
+    on with the data of the stage before, replay included."""
+    budget: Budget
+    """How much to train, replay included (unless it is additive)."""
+    replay: Annotated[Replay, BeforeValidator(_replay_table)] = Replay(share=Fraction(0))
+    """Share of replay; needs data."""
+    schedule: Schedule | None = None
+    """Learning-rate schedule; without one the stage carries on that of the stage before."""
+    after: Name | None = None
+    """Stage that it starts from; the one before it in the file if not given; "base" is the base model."""
+    at: Length | None = None
+    """Where in that stage it branches off; its end if not given."""
+    optimizer: Literal["reset", "keep"] = "reset"
+    """Whether the optimizer state is carried over (the paper resets it)."""
+
+
+class Campaign(_Table):
+    """A whole campaign."""
+
+    name: Name
+    """Names the run folder."""
+    seed: NotNegative = 1234
+    """Decides the initial weights and the order of all data."""
+    sequence_length: Positive
+    """Tokens in a sequence."""
+    batch: BatchSize
+    """Size of the global batch: sequences, or tokens that make whole sequences."""
+    model: Model
+    """What is trained."""
+    tokenizer: Tokenizer
+    """How text becomes tokens."""
+    data: Annotated[dict[Name, Dataset], Field(min_length=1)]
+    """The datasets."""
+    history: dict[Name, History] = {}
+    """What the base model has seen, by dataset."""
+    optimizer: Optimizer = Optimizer()
+    """The optimizer."""
+    training: Training = Training()
+    """How steps are carried out."""
+    evaluation: Evaluation = Evaluation()
+    """What is measured."""
+    checkpoints: Checkpoints = Checkpoints()
+    """What is kept."""
+    stages: Annotated[list[Stage], Field(min_length=1, alias="stage")]
+    """The stages, in the file `[[stage]]`."""
+
+    @field_validator("batch")
+    @classmethod
+    def _whole_sequences(cls, batch: Quantity, info: ValidationInfo) -> Quantity:
+        length: int | None = info.data.get("sequence_length")
+        if length and batch.unit == "tokens" and batch.amount % length:
+            below = int(batch.amount // length)
+            nearest = f'"{below} sequences" or "{below + 1} sequences"' if below else '"1 sequence"'
+            raise ValueError(
+                f"{str(batch)!r} is not a whole number of sequences of {length} tokens; write {nearest}"
+            )
+        return batch
+
+    @field_validator("training")
+    @classmethod
+    def _divides_the_batch(cls, training: Training, info: ValidationInfo) -> Training:
+        batch: Quantity | None = info.data.get("batch")
+        length: int | None = info.data.get("sequence_length")
+        if batch and length and training.micro_batch is not None:
+            sequences = _sequences(batch, length)
+            if sequences % training.micro_batch:
+                raise ValueError(
+                    f"micro_batch = {training.micro_batch} does not divide the batch of {sequences} sequences"
+                )
+        return training
+
+    @property
+    def batch_sequences(self) -> int:
+        """Sequences in a global batch."""
+        return _sequences(self.batch, self.sequence_length)
+
+    @property
+    def batch_tokens(self) -> int:
+        """Tokens in a global batch."""
+        return self.batch_sequences * self.sequence_length
+
+    @property
+    def micro_batch_sequences(self) -> int:
+        """Sequences that go through the model at once."""
+        if self.training.micro_batch is not None:
+            return self.training.micro_batch
+        most = max(1, 16_384 // self.sequence_length)
+        return max(n for n in range(1, most + 1) if self.batch_sequences % n == 0)
+
+    def leaves(self) -> dict[str, tuple[Text, Fraction]]:
+        """Return every part of a dataset that is read separately, with its share of the dataset."""
+        found: dict[str, tuple[Text, Fraction]] = {}
+        for name, dataset in self.data.items():
+            found.update(dataset.leaves(name))
+        return found
+
+    def parent_of(self, stage: Stage) -> Stage | None:
+        """Return the stage that a stage starts from; None for the base model."""
+        index = self.stages.index(stage)
+        if stage.after == BASE or (stage.after is None and index == 0):
+            return None
+        if stage.after is None:
+            return self.stages[index - 1]
+        return next(other for other in self.stages if other.name == stage.after)
+
+    def shares(self, stage: Stage) -> dict[str, Fraction]:
+        """Return the exact share of each dataset among the new data of a stage."""
+        if stage.data is not None:
+            return shares_of(stage.data)
+        parent = self.parent_of(stage)
+        assert parent is not None, "the references were checked: a first stage has data"
+        return self.shares(parent)
+
+    def lineage(self, stage: Stage) -> list[Stage]:
+        """Return the stages from the base model to this one, first to last."""
+        parent = self.parent_of(stage)
+        return [*(self.lineage(parent) if parent else []), stage]
+
+
+def _sequences(batch: Quantity, sequence_length: int) -> int:
+    """Return how many sequences a batch has."""
+    amount = int(batch.amount)
+    return amount if batch.unit == "sequences" else amount // sequence_length
+
+
+def leaf_weights(campaign: Campaign, shares: Mapping[str, Fraction]) -> dict[str, Fraction]:
+    """Spread the shares of datasets over the parts that are read separately."""
+    return {
+        leaf: share * part
+        for dataset, share in shares.items()
+        for leaf, (_, part) in campaign.data[dataset].leaves(dataset).items()
+    }
