@@ -1,0 +1,170 @@
+"""The size of the model and what a token costs, read from names, headers and formulas; nothing is loaded.
+
+FLOPs of training a token are 6 for each parameter in a matrix product (forward 2, backward 4) and
+12·layers·width·sequence_length for attention scores, counted in full. The input embedding is a look-up and
+is left out. (The paper's "non-embedding" count leaves out the same matrix.)
+"""
+
+import json
+import struct
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, cast
+
+from rewarm.campaign.campaign import Campaign
+from rewarm.campaign.presets import PRESETS
+from rewarm.errors import CampaignError
+
+FLOPS_RULE = (
+    "6 per parameter in a matrix product (input embedding left out) "
+    "+ 12 · layers · width · sequence length for attention, per token"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSize:
+    """What a model weighs."""
+
+    parameters: int
+    """All parameters, embeddings included."""
+    embedding: int
+    """Parameters of the input embedding that are used for nothing else (0 if the head shares them)."""
+    layers: int
+    """Transformer blocks."""
+    width: int
+    """Size of the hidden state."""
+    attention_width: int
+    """Heads times head dimension."""
+    vocabulary: int
+    """Rows of the head."""
+
+    def flops_per_token(self, sequence_length: int) -> float:
+        """Return the FLOPs of training one token: 6·(N - embedding) + 12·layers·width·sequence_length.
+
+        >>> from rewarm.campaign import PRESETS
+        >>> size = preset_size("neox-405m", 50_304)
+        >>> round(size.flops_per_token(2048) / 1e9, 2)
+        2.73
+        """
+        matrices = self.parameters - self.embedding
+        return 6.0 * matrices + 12.0 * self.layers * self.attention_width * sequence_length
+
+    def memory_bytes(self, micro_batch_tokens: int, precision: str) -> int:
+        """Estimate the memory of training: 16 bytes per parameter and what the backward pass keeps.
+
+        Weights, gradients and two moments in fp32; 34 bytes per token, layer and unit of width for
+        16-bit activations (2205.05198, Eq. 2, without the attention scores, which are not kept), twice
+        that in fp32. The head runs in chunks and adds little. An estimate: expect ±30 %.
+        """
+        activation = 34 if precision == "bf16" else 68
+        kept = activation * micro_batch_tokens * self.layers * self.width
+        return 16 * self.parameters + kept
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        """Bytes of one checkpoint: fp32 weights and two moments."""
+        return 12 * self.parameters
+
+
+def preset_size(name: str, vocabulary: int) -> ModelSize:
+    """Return the size of a preset with so many rows in its embeddings."""
+    preset = PRESETS[name]
+    return ModelSize(
+        parameters=preset.num_parameters(vocabulary),
+        embedding=vocabulary * preset.width,
+        layers=preset.layers,
+        width=preset.width,
+        attention_width=preset.width,
+        vocabulary=vocabulary,
+    )
+
+
+def model_size(campaign: Campaign, root: Path) -> ModelSize | None:
+    """Return the size of a campaign's model.
+
+    Args:
+        campaign: the campaign.
+        root: folder that relative paths are relative to.
+
+    Returns:
+        None while the vocabulary is not known because `tokenizer.json` is not there yet.
+
+    Raises:
+        CampaignError: the model folder is not one, or the tokenizer file is not a tokenizer.
+    """
+    model = campaign.model
+    if model.from_ is not None:
+        return _folder_size(root / Path(model.from_).expanduser())
+    assert model.preset is not None, "a model is a preset or a folder"
+    vocabulary = model.vocabulary or vocabulary_of(campaign, root)
+    return preset_size(model.preset, vocabulary) if vocabulary else None
+
+
+def vocabulary_of(campaign: Campaign, root: Path) -> int | None:
+    """Return the number of entries of a campaign's tokenizer; None if its file is not there yet.
+
+    Raises:
+        CampaignError: the file is not a `tokenizer.json`.
+    """
+    if campaign.tokenizer.train is not None:
+        return campaign.tokenizer.train.vocabulary
+    assert campaign.tokenizer.from_ is not None, "a tokenizer is trained or given"
+    path = root / Path(campaign.tokenizer.from_).expanduser()
+    if not path.exists():
+        return None
+    try:
+        content = cast(dict[str, Any], json.loads(path.read_bytes()))
+        vocabulary = content["model"]["vocab"]
+        added = max((int(token["id"]) for token in content.get("added_tokens", [])), default=-1)
+        return max(len(vocabulary) - 1, added) + 1
+    except (ValueError, KeyError, TypeError) as error:
+        raise CampaignError(
+            f"{path}: not a tokenizer.json of the tokenizers library ({error!r})"
+        ) from error
+
+
+def _folder_size(folder: Path) -> ModelSize:
+    """Count the parameters of a Hugging Face folder from the headers of its safetensors files."""
+    try:
+        config = cast(dict[str, Any], json.loads((folder / "config.json").read_bytes()))
+        files = sorted(folder.glob("*.safetensors"))
+        if not files:
+            raise CampaignError(
+                f"model.from: {folder} has no *.safetensors file; convert the weights first"
+            )
+        shapes = {name: shape for file in files for name, shape in _tensor_shapes(file).items()}
+        text = config.get("text_config", config)
+        width, layers = int(text["hidden_size"]), int(text["num_hidden_layers"])
+        heads = int(text["num_attention_heads"])
+        head_width = int(text.get("head_dim") or width // heads)
+        vocabulary = int(text["vocab_size"])
+    except FileNotFoundError as error:
+        raise CampaignError(
+            f"model.from: {folder} is not a model folder ({error.filename} is missing); it must hold "
+            "config.json and *.safetensors"
+        ) from error
+    except (ValueError, KeyError, TypeError, struct.error) as error:
+        raise CampaignError(
+            f"model.from: {folder} cannot be read as a model folder ({error!r})"
+        ) from error
+    parameters = sum(prod(shape) for shape in shapes.values())
+    tied = sum(1 for shape in shapes.values() if shape == [vocabulary, width]) < 2
+    return ModelSize(
+        parameters=parameters,
+        embedding=0 if tied else vocabulary * width,
+        layers=layers,
+        width=width,
+        attention_width=heads * head_width,
+        vocabulary=vocabulary,
+    )
+
+
+def _tensor_shapes(file: Path) -> dict[str, list[int]]:
+    """Read the header of a safetensors file: 8 bytes of length, then JSON."""
+    with file.open("rb") as stream:
+        (length,) = struct.unpack("<Q", stream.read(8))
+        if length > 100_000_000:
+            raise ValueError(f"{file.name}: header of {length} bytes")
+        header = json.loads(stream.read(length))
+    return {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}

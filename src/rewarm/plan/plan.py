@@ -1,0 +1,156 @@
+"""The plan of a campaign: every stage of every arm resolved, each piece of work listed once.
+
+The plan is all that training needs to know; nothing in it depends on a machine.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+from rewarm.campaign.campaign import Campaign
+from rewarm.campaign.load import LoadedCampaign
+from rewarm.errors import CampaignError, RewarmError
+from rewarm.plan.model import ModelSize, model_size
+from rewarm.plan.schedules import length_in_steps
+from rewarm.plan.stage import StagePlan, plan_stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a campaign will do."""
+
+    loaded: LoadedCampaign
+    """The campaign file."""
+    arms: Mapping[str, tuple[StagePlan, ...]]
+    """The stages of each arm, in the order of the file."""
+    stages: tuple[StagePlan, ...]
+    """Every stage once; a parent comes before its children."""
+    datasets: tuple[str, ...]
+    """D0, D1, …: the datasets in the order in which the model meets them."""
+    size: ModelSize | None
+    """The model's size; None while its tokenizer is not there."""
+
+    @property
+    def campaign(self) -> Campaign:
+        """The base campaign."""
+        return self.loaded.campaign
+
+    def arms_of(self, stage: StagePlan) -> list[str]:
+        """Return the arms that a stage belongs to."""
+        return [arm for arm, stages in self.arms.items() if any(s.key == stage.key for s in stages)]
+
+    def branch_steps(self, stage: StagePlan) -> set[int]:
+        """Return the steps of a stage at which others start; they need a checkpoint."""
+        return {
+            s.start_step for s in self.stages if s.parent is not None and s.parent.key == stage.key
+        }
+
+    def size_of(self, stage: StagePlan) -> ModelSize | None:
+        """Return the size of a stage's model, which an arm may have changed."""
+        if stage.campaign.model == self.campaign.model:
+            return self.size
+        return model_size(stage.campaign, self.loaded.root)
+
+    def train_flops(self, stage: StagePlan) -> float:
+        """Return the FLOPs of training a stage; 0 while the model's size is not known."""
+        size = self.size_of(stage)
+        return size.flops_per_token(stage.sequence_length) * stage.tokens if size else 0.0
+
+    def evaluation_steps(self, stage: StagePlan) -> list[int]:
+        """Return the steps after which a stage is evaluated: 0, every so often, and the final ones."""
+        evaluation = self.campaign.evaluation
+        every = self._every(stage, "evaluation.every")
+        final = range(stage.steps, stage.steps - evaluation.final_steps, -evaluation.final_every)
+        return sorted({*range(0, stage.steps + 1, every), *final, stage.steps})
+
+    def checkpoint_steps(self, stage: StagePlan) -> list[int]:
+        """Return the steps after which a stage is saved."""
+        every = self._every(stage, "checkpoints.every")
+        branches = self.branch_steps(stage)
+        return sorted({*range(every, stage.steps + 1, every), *branches, stage.steps})
+
+    def _every(self, stage: StagePlan, key: str) -> int:
+        table = (
+            self.campaign.evaluation if key.startswith("evaluation") else self.campaign.checkpoints
+        )
+        every = length_in_steps(table.every, of_steps=stage.steps, batch_tokens=stage.batch_tokens)
+        if every < 1:
+            raise CampaignError(
+                f"{self.origin(key)}: {key} = {str(table.every)!r} is less than a step of stage "
+                f"{stage.name!r}, which has {stage.steps:,} steps; make it longer"
+            )
+        return every
+
+    def origin(self, key: str) -> str:
+        """Return where a value was written; the file for a default."""
+        return self.loaded.origins.get(key, str(self.loaded.path))
+
+    @property
+    def epochs(self) -> "dict[tuple[str, str], Fraction | None]":
+        """For each stage folder and source: how often its tokens are read by the end, if known."""
+        declared = {name: text.tokens for name, (text, _) in self.campaign.leaves().items()}
+        found: dict[tuple[str, str], Fraction | None] = {}
+        for stage in self.stages:
+            for source, count in stage.ledger().items():
+                tokens = declared[source]
+                read = Fraction(count.new * stage.sequence_length)
+                found[stage.folder, source] = read / tokens.amount if tokens else None
+        return found
+
+
+def make_plan(loaded: LoadedCampaign) -> Plan:
+    """Resolve a campaign.
+
+    Raises:
+        CampaignError: something in it cannot be done; the arm and the stage are named.
+    """
+    size = model_size(loaded.campaign, loaded.root)
+    arms: dict[str, tuple[StagePlan, ...]] = {}
+    unique: dict[str, StagePlan] = {}
+    for arm, campaign in loaded.arms.items():
+        planned: dict[str, StagePlan] = {}
+        for stage in campaign.stages:
+            parent = campaign.parent_of(stage)
+            try:
+                plan = plan_stage(campaign, stage, planned[parent.name] if parent else None)
+            except RewarmError as error:
+                raise CampaignError(
+                    f"{loaded.path}: {_place(loaded, arm, stage.name)}: {error}"
+                ) from error
+            planned[stage.name] = unique.setdefault(plan.key, plan)
+        arms[arm] = tuple(planned.values())
+    plan = Plan(
+        loaded=loaded,
+        arms=arms,
+        stages=tuple(unique.values()),
+        datasets=_datasets(loaded.campaign),
+        size=size,
+    )
+    _check_evaluation(plan)
+    return plan
+
+
+def _place(loaded: LoadedCampaign, arm: str, stage: str) -> str:
+    return f"stages.{stage}" if len(loaded.arms) == 1 else f"arm {arm!r}, stages.{stage}"
+
+
+def _datasets(campaign: Campaign) -> tuple[str, ...]:
+    """Order the datasets as the model meets them; those that no stage reads come last."""
+    met: dict[str, None] = dict.fromkeys(campaign.history)
+    for stage in campaign.stages:
+        met |= dict.fromkeys(stage.data or ())
+    met |= dict.fromkeys(campaign.data)
+    return tuple(met)
+
+
+def _check_evaluation(plan: Plan) -> None:
+    """Refuse a final window that is longer than a stage, and cadences below one step."""
+    final_steps = plan.campaign.evaluation.final_steps
+    for stage in plan.stages:
+        plan.evaluation_steps(stage)
+        plan.checkpoint_steps(stage)
+        if final_steps > stage.steps:
+            raise CampaignError(
+                f"{plan.origin('evaluation.final_steps')}: evaluation.final_steps = {final_steps:,} is "
+                f"longer than stage {stage.name!r}, which has {stage.steps:,} steps; set it to at most that"
+            )

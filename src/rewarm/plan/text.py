@@ -1,0 +1,151 @@
+"""The plan for people: tables, a drawing of the learning rate, and warnings, for the terminal."""
+
+from collections.abc import Mapping
+from fractions import Fraction
+
+from rich.console import Console
+from rich.table import Table
+
+from rewarm.campaign.quantities import percent
+from rewarm.plan.cost import Cost, saving
+from rewarm.plan.drawing import distinct_lines, draw_learning_rate
+from rewarm.plan.model import FLOPS_RULE
+from rewarm.plan.plan import Plan
+from rewarm.plan.record import in_words
+from rewarm.plan.stage import StagePlan
+
+
+def print_plan(
+    console: Console, plan: Plan, cost: Cost, sizes: Mapping[str, int], notes: list[str]
+) -> None:
+    """Print a plan.
+
+    Args:
+        console: where to.
+        plan: the plan.
+        cost: what it takes.
+        sizes: tokens of each source, as far as prepared or declared.
+        notes: what is not there yet, one line each.
+    """
+    campaign = plan.campaign
+    console.print(f"[bold]{campaign.name}[/bold]  ({plan.loaded.path})")
+    console.print(_model_line(plan))
+    console.print(
+        f"batch {campaign.batch_sequences:,} × {campaign.sequence_length:,} = "
+        f"{campaign.batch_tokens:,} tokens, micro-batch {campaign.micro_batch_sequences}, "
+        f"{campaign.training.precision}, seed {campaign.seed}"
+    )
+    console.print(_stage_table(plan))
+    for stage in plan.stages:
+        console.print(f"  {stage.folder}: {in_words(stage.schedule)}")
+    console.print(_data_table(plan, sizes))
+    for arms, line in distinct_lines(plan).items():
+        console.print(draw_learning_rate(arms, line, width=min(console.width, 100)), markup=False)
+    _print_cost(console, plan, cost)
+    for warning in [*epoch_warnings(plan, sizes), *notes]:
+        console.print(f"[yellow]note:[/yellow] {warning}")
+
+
+def epoch_warnings(plan: Plan, sizes: Mapping[str, int]) -> list[str]:
+    """Return what repeats: sources read more than once, and replay that comes round again."""
+    found: list[str] = []
+    for stage in plan.stages:
+        for source in stage.stream.new.mixture.shares:
+            epochs = _epochs(stage, source, sizes)
+            if epochs is not None and epochs > 1:
+                found.append(f"{stage.folder} reads {source} up to epoch {float(epochs):.2f}")
+        for name, count in stage.stream.tape_counts(stage.steps * stage.batch_sequences).items():
+            assert stage.stream.replay is not None, "only a replay has tapes"
+            times = Fraction(count, stage.stream.replay.tapes[name].length)
+            if times > 1:
+                found.append(
+                    f"{stage.folder} replays what {name} read {float(times):.1f} times over"
+                )
+    return found
+
+
+def _model_line(plan: Plan) -> str:
+    model = plan.campaign.model
+    what = f"preset {model.preset}" if model.preset else f"from {model.from_}"
+    if plan.size is None:
+        return f"model: {what}; its parameters are known once the tokenizer is there"
+    per_token = plan.size.flops_per_token(plan.campaign.sequence_length)
+    return (
+        f"model: {what}, {plan.size.parameters:,} parameters (vocabulary {plan.size.vocabulary:,}), "
+        f"{per_token / 1e9:.3g} GFLOP per training token\n  counted as {FLOPS_RULE}"
+    )
+
+
+def _stage_table(plan: Plan) -> Table:
+    table = Table(title="stages (each is trained once)", title_justify="left")
+    for column in ("stage", "arms", "starts from", "data", "replay", "steps", "tokens", "FLOPs"):
+        right = column in ("steps", "tokens", "FLOPs")
+        table.add_column(column, justify="right" if right else "left")
+    for stage in plan.stages:
+        replay = stage.stream.replay
+        mode = "" if stage.stage.data is None else f" {stage.stage.replay.mode}"
+        data = ", ".join(f"{name} {percent(share)}" for name, share in stage.shares.items())
+        start = "base model" if stage.parent is None else stage.parent.folder
+        if stage.parent is not None and stage.start_step != stage.parent.steps:
+            start += f" at step {stage.start_step:,}"
+        table.add_row(
+            stage.folder,
+            ", ".join(plan.arms_of(stage)),
+            start,
+            data,
+            "-" if replay is None else f"{percent(replay.share)}{mode}",
+            f"{stage.steps:,}",
+            f"{stage.tokens:,}",
+            f"{plan.train_flops(stage):.3g}" if plan.size else "?",
+        )
+    return table
+
+
+def _data_table(plan: Plan, sizes: Mapping[str, int]) -> Table:
+    table = Table(title="tokens read by the end of each stage", title_justify="left")
+    for column in ("stage", "source", "new", "replayed", "share of the stage", "epochs so far"):
+        left = column in ("stage", "source")
+        table.add_column(column, justify="left" if left else "right")
+    for stage in plan.stages:
+        total = stage.steps * stage.batch_sequences
+        for source, count in stage.counts().items():
+            epochs = _epochs(stage, source, sizes)
+            table.add_row(
+                stage.folder,
+                source,
+                f"{count.new * stage.sequence_length:,}",
+                f"{count.replayed * stage.sequence_length:,}",
+                f"{count.total / total:.2%}",
+                "?" if epochs is None else f"{float(epochs):.2f}",
+            )
+    return table
+
+
+def _epochs(stage: StagePlan, source: str, sizes: Mapping[str, int]) -> Fraction | None:
+    """Return how often a source's tokens were read as new by the end of a stage; None if unknown."""
+    if source not in sizes:
+        return None
+    return Fraction(stage.ledger()[source].new * stage.sequence_length, sizes[source])
+
+
+def _print_cost(console: Console, plan: Plan, cost: Cost) -> None:
+    if plan.size is not None and cost.memory_bytes and cost.checkpoint_bytes:
+        console.print(
+            f"in all: {cost.tokens:,} tokens, {cost.flops:.3g} FLOPs; estimates: memory "
+            f"{cost.memory_bytes / 1e9:.3g} GB, checkpoints {cost.checkpoint_bytes / 1e9:.3g} GB, "
+            f"tokens {cost.token_bytes / 1e9:.3g} GB on disk"
+        )
+    if cost.hours is not None:
+        price = "" if cost.price is None else f", price {cost.price:,.2f}"
+        console.print(f"at the given throughput: {cost.hours:,.2f} hours{price}")
+    said: dict[str, list[str]] = {}
+    for arm, stages in plan.arms.items():
+        saved = saving(stages[-1].lineage)
+        if saved is not None:
+            text = (
+                f"updating takes {saved.update_tokens:,} tokens, retraining on everything each time "
+                f"{saved.retrain_tokens:,}: {saved.share:.0%} saved"
+            )
+            said.setdefault(text, []).append(arm)
+    for text, arms in said.items():
+        console.print(f"{', '.join(arms)}: {text}")
