@@ -30,6 +30,8 @@ from rewarm.data.tokenizer import load_tokenizer
 from rewarm.errors import RewarmError
 
 def main():
+    # A shell may have started the tests in the background, where SIGINT is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     root, tokenizer, folder, workers, event, when = sys.argv[1:]
     prepare.CHUNK_BYTES = 1000
     renames = reports = 0

@@ -1,0 +1,347 @@
+"""The `rewarm` command: one short function for each verb.
+
+Results go to standard output, messages and progress to standard error. Each verb imports what it needs
+inside, so that help and mistakes are answered at once.
+"""
+
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rewarm.errors import InterruptedRunError, RewarmError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from rewarm.campaign import LoadedCampaign
+    from rewarm.runs.folder import RunFolder
+
+app = typer.Typer(
+    help="Continual pre-training: update a language model on new data, and know what it learnt, "
+    "what it forgot and what it saved.",
+    epilog="Begin with: rewarm quickstart, or rewarm init and rewarm plan campaign.toml",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # plain help costs 0.1 s less, and reads as well
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+CampaignFile = Annotated[Path, typer.Argument(metavar="FILE", help="A campaign file.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="PATH=VALUE", help="Change one value, e.g. stages.update.replay=25%."
+    ),
+]
+Root = Annotated[
+    Path | None, typer.Option(help="Folder that paths in FILE start from.  [default: FILE's own]")
+]
+Runs = Annotated[Path, typer.Option(help="Folder of the run folders.")]
+Prepared = Annotated[
+    Path | None, typer.Option(help="Folder of the tokens.  [default: prepared/<campaign>]")
+]
+Workers = Annotated[int, typer.Option(min=1, help="Processes that encode text.")]
+Device = Annotated[str | None, typer.Option(help="cpu or cuda.  [default: cuda if there is one]")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.  [default: all cores]")]
+AllowChanges = Annotated[
+    bool,
+    typer.Option("--allow-changes", help="Begin changed stages anew; older ones stay on disk."),
+]
+
+
+@app.command()
+def init(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")] = Path(
+        "campaign.toml"
+    ),
+    starter: Annotated[
+        str, typer.Option(help="scratch, hugging-face or quickstart.", show_default=True)
+    ] = "scratch",
+) -> None:
+    """Write a commented campaign file to start from."""
+    from rewarm.campaign.starters import starter_text
+    from rewarm.errors import CampaignError
+    from rewarm.runs.files import write_bytes
+
+    text = starter_text(starter)
+    if file.exists():
+        raise CampaignError(f"{file} exists already and was not touched; give another name")
+    write_bytes(file, text.encode())
+    typer.echo(f"wrote {file}; next: rewarm plan {file}")
+
+
+@app.command()
+def plan(
+    file: CampaignFile,
+    settings: Settings = None,
+    root: Root = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw the learning rate as SVG.")] = None,
+    throughput: Annotated[float | None, typer.Option(min=1e-9, help="Tokens per second.")] = None,
+    price: Annotated[float | None, typer.Option(min=0, help="Price of an hour.")] = None,
+    prepared: Prepared = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+) -> None:
+    """Say what a campaign will do and cost, before it runs."""
+    from rewarm.errors import CampaignError
+    from rewarm.plan import make_plan
+    from rewarm.plan.cost import cost
+    from rewarm.plan.drawing import write_picture
+    from rewarm.plan.record import run_record
+    from rewarm.plan.text import print_plan
+
+    if price is not None and throughput is None:
+        raise CampaignError("--price is of an hour, so --throughput is needed to know the hours")
+    loaded = _load(file, settings, root)
+    made = make_plan(loaded)
+    if picture is not None:
+        write_picture(made, picture)
+    if as_json:
+        typer.echo(run_record(made).model_dump_json(indent=2))
+        return
+    sizes, notes = _known_sizes(loaded, prepared)
+    print_plan(_console(error=False), made, cost(made, throughput, price), sizes, notes)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine has for training and what is missing."""
+    from rewarm.engine.doctor import machine_facts, missing_packages
+    from rewarm.errors import CampaignError
+
+    for name, value in machine_facts(Path()).items():
+        typer.echo(f"{name:18}{value}")
+    if missing := missing_packages():
+        raise CampaignError("missing: " + "; ".join(missing) + ". Install them with pip.")
+    typer.echo("every package that rewarm needs is here")
+
+
+@app.command()
+def prepare(
+    file: CampaignFile,
+    settings: Settings = None,
+    root: Root = None,
+    prepared: Prepared = None,
+    workers: Workers = 2,
+) -> None:
+    """Turn a campaign's text into tokens; goes on where it stopped."""
+    from rewarm.data.datasets import prepare_campaign
+    from rewarm.training.progress import show_preparation
+
+    loaded = _load(file, settings, root)
+    folder = _prepared(loaded, prepared)
+    with show_preparation(_console()) as on_progress:
+        data = prepare_campaign(
+            loaded.campaign, loaded.root, folder, workers=workers, on_progress=on_progress
+        )
+    for name, store in data.train.items():
+        typer.echo(f"{name}: {store.tokens:,} tokens, {store.documents:,} documents")
+    for name, store in data.validation.items():
+        typer.echo(f"{name}, validation: {store.tokens:,} tokens, {store.documents:,} documents")
+
+
+@app.command()
+def train(
+    file: CampaignFile,
+    settings: Settings = None,
+    root: Root = None,
+    runs: Runs = Path("runs"),
+    prepared: Prepared = None,
+    device: Device = None,
+    threads: Threads = None,
+    workers: Workers = 2,
+    allow_changes: AllowChanges = False,
+) -> None:
+    """Carry a campaign out or go on with it, and write the report."""
+    from rewarm.runs.folder import RunFolder
+    from rewarm.training.anneal import with_recorded_annealings
+
+    loaded = _load(file, settings, root)
+    run = RunFolder(runs / loaded.campaign.name)
+    loaded = with_recorded_annealings(loaded, run)
+    _carry_out(loaded, run, prepared, device, threads, workers, allow_changes=allow_changes)
+
+
+@app.command()
+def quickstart(
+    runs: Runs = Path("runs"), prepared: Prepared = None, threads: Threads = None
+) -> None:
+    """See the whole method in a few minutes on a CPU, no download."""
+    from importlib.resources import as_file, files
+
+    with as_file(files("rewarm.campaign.starters") / "quickstart.toml") as file:
+        train(file, runs=runs, prepared=prepared, device="cpu", threads=threads)
+
+
+@app.command()
+def anneal(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    stage: Annotated[str, typer.Option(help="Stage to branch off from.")],
+    at: Annotated[str, typer.Option(help="Where in it: a percentage, steps or tokens.")],
+    budget: Annotated[str, typer.Option(help="Length; a percentage is of the stage.")] = "14%",
+    min_lr: Annotated[
+        float | None, typer.Option(help="End value.  [default: a tenth of the peak]")
+    ] = None,
+    shape: Annotated[
+        str, typer.Option(help="exponential, linear, cosine or 1-sqrt.")
+    ] = "exponential",
+    arm: Annotated[str | None, typer.Option(help="Arm, if the stage differs between arms.")] = None,
+    prepared: Prepared = None,
+    device: Device = None,
+    threads: Threads = None,
+) -> None:
+    """Branch an annealed copy off a checkpoint of a run."""
+    from rewarm.runs.folder import RunFolder
+    from rewarm.training.anneal import find_annealing, record_annealing
+
+    folder = RunFolder(run)
+    annealing = find_annealing(
+        folder, arm=arm, stage=stage, at=at, budget=budget, min_lr=min_lr, shape=shape
+    )
+    loaded = record_annealing(folder, annealing)
+    _carry_out(loaded, folder, prepared, device, threads, 1, allow_changes=False)
+
+
+@app.command()
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="One run folder or several.")
+    ],
+    out: Annotated[Path | None, typer.Option(help="The page.  [default: RUN/report.html]")] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(help="Write the table of arms as Markdown too.")
+    ] = None,
+) -> None:
+    """Write the report: one HTML page that needs no network."""
+    from rewarm.report import markdown as as_markdown
+    from rewarm.report import read_run, write_report
+    from rewarm.runs.files import write_bytes
+
+    page = write_report(runs, out or runs[0] / "report.html")
+    typer.echo(f"wrote {page}")
+    if markdown is not None:
+        tables = [as_markdown(read_run(run)) for run in runs]
+        write_bytes(markdown, "\n".join(["# Results\n", *tables]).encode())
+        typer.echo(f"wrote {markdown}")
+
+
+@app.command()
+def inspect(
+    folder: Annotated[Path, typer.Argument(help="A run, a checkpoint, or prepared tokens.")],
+) -> None:
+    """Say what a folder holds."""
+    from rewarm.training.inspection import describe
+
+    for line in describe(folder):
+        typer.echo(line)
+
+
+@app.command()
+def verify(
+    folders: Annotated[list[Path], typer.Argument(help="Runs, checkpoints, prepared tokens.")],
+) -> None:
+    """Check prepared tokens and checkpoints against their hashes."""
+    from rewarm.training.inspection import verify_all
+
+    for folder in folders:
+        for path, what in verify_all(folder):
+            typer.echo(f"intact  {path}  ({what})")
+
+
+def main() -> None:
+    """Run the command; end with the exit code that the error has."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stopped)
+    try:
+        app()
+    except RewarmError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+def _stopped(number: int, _frame: FrameType | None) -> None:
+    """Stop where no state has to be saved first; training handles the signals itself."""
+    name = signal.Signals(number).name
+    code = 130 if number == signal.SIGINT else 75
+    raise InterruptedRunError(f"stopped by {name}; the same command goes on from there", code)
+
+
+def _console(*, error: bool = True) -> "Console":
+    from rich.console import Console
+
+    return Console(stderr=error, highlight=False)
+
+
+def _load(file: Path, settings: list[str] | None, root: Path | None) -> "LoadedCampaign":
+    from rewarm.campaign import load_campaign
+
+    return load_campaign(file, settings or (), root=root)
+
+
+def _prepared(loaded: "LoadedCampaign", prepared: Path | None) -> Path:
+    return Path("prepared") / loaded.campaign.name if prepared is None else prepared
+
+
+def _known_sizes(
+    loaded: "LoadedCampaign", prepared: Path | None
+) -> tuple[dict[str, int], list[str]]:
+    """Return the tokens of each source, prepared or declared, and what is not there yet."""
+    from rewarm.data.datasets import train_folder
+    from rewarm.data.manifest import MANIFEST, read_manifest
+
+    sizes: dict[str, int] = {}
+    notes: list[str] = []
+    for source, (text, _) in loaded.campaign.leaves().items():
+        folder = train_folder(_prepared(loaded, prepared), source)
+        if (folder / MANIFEST).exists():
+            sizes[source] = read_manifest(folder).tokens
+        elif text.tokens is not None:
+            sizes[source] = int(text.tokens.amount)
+        else:
+            notes.append(
+                f"{source} is not prepared and declares no tokens, so its epochs are not known"
+            )
+    return sizes, notes
+
+
+def _carry_out(
+    loaded: "LoadedCampaign",
+    run: "RunFolder",
+    prepared: Path | None,
+    device: str | None,
+    threads: int | None,
+    workers: int,
+    *,
+    allow_changes: bool,
+) -> None:
+    """Prepare, train what is left, report, and print the table."""
+    from rewarm.data.datasets import prepare_campaign
+    from rewarm.engine.world import current_world
+    from rewarm.plan import make_plan
+    from rewarm.report import read_run, terminal_table, verdict, write_report
+    from rewarm.training.campaign import is_finished, train_campaign
+    from rewarm.training.progress import show_preparation
+
+    messages, results = _console(), _console(error=False)
+    made = make_plan(loaded)
+    if is_finished(made, run):
+        messages.print(f"{run.path} is finished; nothing is left to do")
+    else:
+        world = current_world(device, threads)
+        with show_preparation(messages) as on_progress:
+            data = prepare_campaign(
+                loaded.campaign,
+                loaded.root,
+                _prepared(loaded, prepared),
+                workers=workers,
+                on_progress=on_progress,
+            )
+        train_campaign(made, run, data, world=world, console=messages, allow_changes=allow_changes)
+        write_report([run.path], run.report)
+    finished = read_run(run.path)
+    results.print(terminal_table(finished))
+    results.print(verdict(finished), markup=False, soft_wrap=True)
+    results.print(f"report: {run.report}")

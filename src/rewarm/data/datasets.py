@@ -1,0 +1,172 @@
+"""The datasets of a campaign on disk: where their tokens lie, preparing them, opening them.
+
+prepared/<campaign>/tokenizer.json
+prepared/<campaign>/<dataset>/validation/         and train/, or for domains
+prepared/<campaign>/<dataset>/<domain>/train/
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rewarm.campaign import Campaign, Text
+from rewarm.data.documents import TextFiles, TextSource
+from rewarm.data.prepare import prepare_split
+from rewarm.data.progress import Progress
+from rewarm.data.python_sources import PythonCode, PythonDocs
+from rewarm.data.store import TokenStore
+from rewarm.data.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+from rewarm.errors import DataError
+from rewarm.replay import derive_key
+
+DOCUMENT_SEED = 1234
+"""Documents are permuted once, when they are written. The campaign's seed then orders the sequences, so that
+campaigns with different seeds share their tokens."""
+
+OnProgress = Callable[[str, Progress], None]
+"""Told the name of the split and how far it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedData:
+    """The tokens of a campaign, opened."""
+
+    tokenizer: Tokenizer
+    """The tokenizer that made them."""
+    train: Mapping[str, TokenStore]
+    """Training tokens by source: `dataset`, or `dataset/domain`."""
+    validation: Mapping[str, TokenStore]
+    """Validation tokens by dataset."""
+
+    def fingerprints(self) -> dict[str, dict[str, str]]:
+        """Return the fingerprint of every split."""
+        return {
+            "train": {name: store.manifest.fingerprint for name, store in self.train.items()},
+            "validation": {n: store.manifest.fingerprint for n, store in self.validation.items()},
+        }
+
+
+def train_folder(prepared: Path, source: str) -> Path:
+    """Return where the training tokens of a source lie."""
+    return prepared / source / "train"
+
+
+def validation_folder(prepared: Path, dataset: str) -> Path:
+    """Return where the validation tokens of a dataset lie."""
+    return prepared / dataset / "validation"
+
+
+def prepare_campaign(
+    campaign: Campaign,
+    root: Path,
+    prepared: Path,
+    *,
+    workers: int,
+    on_progress: OnProgress | None = None,
+) -> PreparedData:
+    """Make the tokenizer and the tokens of a campaign, or find them made.
+
+    Args:
+        campaign: the campaign.
+        root: folder that the campaign's paths are relative to.
+        prepared: folder to put tokens in.
+        workers: processes that encode.
+        on_progress: told how far each split is.
+
+    Raises:
+        DataError: text that cannot be read, an empty dataset.
+        MismatchError: tokens that exist were made from something else.
+        StorageError: the disk is full.
+    """
+    tokenizer = _tokenizer(campaign, root, prepared)
+    for name, source, folder in _splits(campaign, root, prepared):
+        prepare_split(
+            source,
+            folder,
+            tokenizer,
+            document_seed=derive_key(DOCUMENT_SEED, name) % 2**32,
+            workers=workers,
+            on_progress=(lambda p, name=name: on_progress(name, p)) if on_progress else None,
+        )
+    return open_campaign(campaign, root, prepared)
+
+
+def open_campaign(campaign: Campaign, root: Path, prepared: Path) -> PreparedData:
+    """Open the tokens of a campaign.
+
+    Raises:
+        DataError: a split is not prepared, or damaged.
+        MismatchError: a split was made with another tokenizer.
+    """
+    tokenizer = load_tokenizer(
+        _tokenizer_path(campaign, root, prepared), campaign.tokenizer.end_of_text
+    )
+    made_by = tokenizer.fingerprint
+    return PreparedData(
+        tokenizer=tokenizer,
+        train={
+            leaf: TokenStore.open(train_folder(prepared, leaf), tokenizer=made_by)
+            for leaf in campaign.leaves()
+        },
+        validation={
+            name: TokenStore.open(validation_folder(prepared, name), tokenizer=made_by)
+            for name in campaign.data
+        },
+    )
+
+
+def text_source(text: Text, root: Path, split: str) -> TextSource:
+    """Return where the text of a dataset or domain comes from."""
+    if text.source == "python-docs":
+        return PythonDocs("train" if split == "train" else "validation")
+    if text.source == "python-code":
+        return PythonCode("train" if split == "train" else "validation")
+    return TextFiles(tuple(text.train), root, text.text)
+
+
+def _splits(
+    campaign: Campaign, root: Path, prepared: Path
+) -> Iterator[tuple[str, TextSource, Path]]:
+    for leaf, (text, _) in campaign.leaves().items():
+        yield f"{leaf} train", text_source(text, root, "train"), train_folder(prepared, leaf)
+    for name, dataset in campaign.data.items():
+        source: TextSource
+        if dataset.validation:
+            source = TextFiles(tuple(dataset.validation), root, dataset.text)
+        else:
+            source = text_source(dataset, root, "validation")
+        yield f"{name} validation", source, validation_folder(prepared, name)
+
+
+def _tokenizer_path(campaign: Campaign, root: Path, prepared: Path) -> Path:
+    given = campaign.tokenizer.from_
+    return prepared / "tokenizer.json" if given is None else root / Path(given).expanduser()
+
+
+def _tokenizer(campaign: Campaign, root: Path, prepared: Path) -> Tokenizer:
+    """Load the tokenizer, or train it if that is asked for and not done yet."""
+    path = _tokenizer_path(campaign, root, prepared)
+    training = campaign.tokenizer.train
+    if training is None or path.exists():
+        tokenizer = load_tokenizer(path, campaign.tokenizer.end_of_text)
+    else:
+        tokenizer = train_tokenizer(
+            _training_text(campaign, root),
+            vocabulary=training.vocabulary,
+            path=path,
+            end_of_text=campaign.tokenizer.end_of_text,
+        )
+    if training is not None and tokenizer.vocabulary != training.vocabulary:
+        raise DataError(
+            f"{path}: has {tokenizer.vocabulary:,} entries, the campaign asks for "
+            f"{training.vocabulary:,}. Remove {prepared} to prepare anew, or correct tokenizer.train."
+        )
+    return tokenizer
+
+
+def _training_text(campaign: Campaign, root: Path) -> Iterator[str]:
+    assert campaign.tokenizer.train is not None, "only called to train"
+    for name in campaign.tokenizer.train.on:
+        for text, _ in campaign.data[name].leaves(name).values():
+            for document in text_source(text, root, "train").documents():
+                yield document.text

@@ -1,0 +1,1 @@
+"""What a model has learnt and forgotten: validation losses, and continuations to look at."""

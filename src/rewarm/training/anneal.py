@@ -1,0 +1,136 @@
+"""Annealing after the fact: which checkpoint to branch off from, and the campaign with the branch in it."""
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from rewarm.campaign import LoadedCampaign, load_campaign, parse_quantity
+from rewarm.campaign.annealing import Annealing, with_annealings
+from rewarm.engine.retention import saved_steps
+from rewarm.errors import CampaignError, CheckpointError
+from rewarm.plan import StagePlan, make_plan
+from rewarm.plan.schedules import length_in_steps
+from rewarm.runs.files import append_record, read_record, read_records
+from rewarm.runs.folder import RunFolder
+from rewarm.runs.records import ResolvedRecord
+
+
+def load_run(run: RunFolder) -> LoadedCampaign:
+    """Return the campaign of a run as it was last carried out, annealed branches included.
+
+    Raises:
+        CampaignError: the folder is not a run.
+    """
+    return with_recorded_annealings(_load_without_annealings(run), run)
+
+
+def _load_without_annealings(run: RunFolder) -> LoadedCampaign:
+    if not run.resolved.exists():
+        raise CampaignError(f"{run.path}: is not a run folder (resolved.json is missing)")
+    resolved = read_record(run.resolved, ResolvedRecord)
+    return load_campaign(run.campaign_file, resolved.settings, root=Path(resolved.root))
+
+
+def with_recorded_annealings(loaded: LoadedCampaign, run: RunFolder) -> LoadedCampaign:
+    """Add the branches that a run was asked for earlier."""
+    return with_annealings(loaded, read_records(run.annealings, Annealing))
+
+
+def find_annealing(
+    run: RunFolder,
+    *,
+    arm: str | None,
+    stage: str,
+    at: str,
+    budget: str,
+    min_lr: float | None,
+    shape: str,
+) -> Annealing:
+    """Turn what a user asks for into a branch, checking that its checkpoint is there.
+
+    Args:
+        run: the run.
+        arm: the arm; may be left out where only one stage of that name exists.
+        stage: name of the stage.
+        at: where in it: percentage, steps or tokens.
+        budget: length of the annealing; a percentage is of the stage.
+        min_lr: end value; a tenth of the stage's highest rate if None.
+        shape: its shape.
+
+    Raises:
+        CampaignError: there is no such arm or stage, or several.
+        CheckpointError: there is no checkpoint at that step; those that exist are named.
+    """
+    plan = make_plan(load_run(run))
+    arm, trunk = _find_stage({a: list(stages) for a, stages in plan.arms.items()}, arm, stage)
+    step, steps = _steps("--at", at, trunk), _steps("--budget", budget, trunk)
+    saved = saved_steps(run.stage(trunk.folder).checkpoints)
+    if step not in saved:
+        raise CheckpointError(
+            f"{trunk.folder} has no checkpoint at step {step:,} ({at}); there are steps "
+            f"{', '.join(f'{s:,}' for s in saved) or 'none'}. Choose one of them, or train with "
+            '[checkpoints] keep = "all".'
+        )
+    highest = max(trunk.schedule(s) for s in range(1, step + 1))
+    asked = {
+        "arm": arm,
+        "stage": stage,
+        "step": step,
+        "budget": f"{steps} steps",
+        "min_lr": 0.1 * highest if min_lr is None else min_lr,
+        "shape": shape,
+    }
+    try:
+        return Annealing.model_validate(asked)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        message = problem["msg"].removeprefix("Value error, ")
+        raise CampaignError(f"--{problem['loc'][0]}: {message}") from error
+
+
+def record_annealing(run: RunFolder, annealing: Annealing) -> LoadedCampaign:
+    """Add a branch to a run, after making sure that it can be planned.
+
+    Returns:
+        The run's campaign with the branch in it.
+
+    Raises:
+        CampaignError: it cannot be carried out, or another branch has its name; nothing was recorded.
+    """
+    recorded = list(read_records(run.annealings, Annealing))
+    if annealing in recorded:
+        return load_run(run)
+    loaded = with_annealings(_load_without_annealings(run), [*recorded, annealing])
+    make_plan(loaded)
+    append_record(run.annealings, annealing)
+    return loaded
+
+
+def _steps(option: str, text: str, trunk: StagePlan) -> int:
+    try:
+        quantity = parse_quantity(text)
+    except ValueError as error:
+        raise CampaignError(f"{option}: {error}") from error
+    if quantity.unit == "sequences":
+        raise CampaignError(f"{option} {text}: give a percentage of the stage, steps or tokens")
+    return length_in_steps(quantity, of_steps=trunk.steps, batch_tokens=trunk.batch_tokens)
+
+
+def _find_stage(
+    arms: dict[str, list[StagePlan]], arm: str | None, stage: str
+) -> tuple[str, StagePlan]:
+    found = {
+        name: planned
+        for name, stages in arms.items()
+        for planned in stages
+        if planned.name == stage and arm in (None, name)
+    }
+    if not found:
+        names = sorted({planned.name for stages in arms.values() for planned in stages})
+        raise CampaignError(
+            f"there is no stage {stage!r}{f' in arm {arm!r}' if arm else ''}; arms: {', '.join(arms)}; "
+            f"stages: {', '.join(names)}"
+        )
+    if len({planned.key for planned in found.values()}) > 1:
+        raise CampaignError(f"stage {stage!r} differs between arms; say --arm ({', '.join(found)})")
+    return next(iter(found.items()))

@@ -1,0 +1,184 @@
+"""A campaign from beginning to end: lock, data, stages in order, and how it ended.
+
+The same call starts, resumes and finds finished: each stage knows from its folder what is left of it.
+"""
+
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.console import Console
+
+from rewarm import __version__
+from rewarm.data.datasets import PreparedData
+from rewarm.engine.world import World, fingerprint
+from rewarm.errors import MismatchError, NumericsError, RewarmError, StorageError
+from rewarm.plan import Plan
+from rewarm.plan.record import run_record
+from rewarm.runs.files import read_record, write_bytes, write_record
+from rewarm.runs.folder import RunFolder
+from rewarm.runs.lock import locked
+from rewarm.runs.records import ExitRecord, ResolvedRecord, RunRecord
+from rewarm.training.job import Job
+from rewarm.training.loop import train_stage
+from rewarm.training.progress import Reporter, clock
+from rewarm.training.records import now
+from rewarm.training.signals import stop_on_signals
+
+_LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "safetensors")
+
+
+def train_campaign(
+    plan: Plan,
+    run: RunFolder,
+    data: PreparedData,
+    *,
+    world: World,
+    console: Console,
+    allow_changes: bool = False,
+) -> None:
+    """Do what is left of a campaign.
+
+    Args:
+        plan: what is to be done.
+        run: where; made if it does not exist.
+        data: the prepared tokens.
+        world: the device.
+        console: for progress and messages.
+        allow_changes: go on although the campaign was changed so that work already begun is left aside.
+
+    Raises:
+        LockedError: another process is at work in the folder.
+        MismatchError: the campaign was changed since, or the data was.
+        RewarmError: whatever else ends the training; it is recorded in `exit.json` as well.
+    """
+    with locked(run):
+        _check_changes(plan, run, allow_changes=allow_changes)
+        run.exit.unlink(missing_ok=True)
+        write_bytes(run.campaign_file, plan.loaded.text.encode())
+        write_record(run.plan, run_record(plan))
+        write_record(run.resolved, _resolved(plan, data, world))
+        try:
+            _train_stages(plan, run, data, world, console)
+        except RewarmError as error:
+            _record_exit(run, error.exit_code, str(error))
+            raise
+        _record_exit(run, 0, "finished")
+
+
+def is_finished(plan: Plan, run: RunFolder) -> bool:
+    """Return whether every stage of a plan has its result."""
+    return all(run.stage(stage.folder).result.exists() for stage in plan.stages)
+
+
+def _train_stages(
+    plan: Plan, run: RunFolder, data: PreparedData, world: World, console: Console
+) -> None:
+    reporter = Reporter(console, sum(stage.tokens for stage in plan.stages))
+    with stop_on_signals() as stop:
+        job = Job(plan=plan, run=run, data=data, world=world, reporter=reporter, stop=stop)
+        for stage in plan.stages:
+            if run.stage(stage.folder).result.exists():
+                reporter.skip(stage.tokens)
+                continue
+            try:
+                train_stage(job, stage)
+            except NumericsError as error:
+                raise NumericsError(f"{stage.folder}, {error}") from error
+            seconds = reporter.stage_seconds
+            reporter.say(
+                f"{stage.folder}: {stage.tokens:,} tokens in {clock(seconds)} "
+                f"({', '.join(plan.arms_of(stage))})"
+            )
+
+
+def _check_changes(plan: Plan, run: RunFolder, *, allow_changes: bool) -> None:
+    """Refuse to leave begun work aside because the campaign was changed, unless told to."""
+    if not run.plan.exists():
+        return
+    before = read_record(run.plan, RunRecord)
+    wanted = {stage.folder for stage in plan.stages}
+    begun = [s.folder for s in before.stages if run.stage(s.folder).record.exists()]
+    left = [folder for folder in begun if folder not in wanted]
+    if not left or allow_changes:
+        return
+    old = read_record(run.resolved, ResolvedRecord).campaign
+    new = plan.campaign.model_dump(mode="json", by_alias=True)
+    changes = "\n".join(f"  {line}" for line in differences(old, new)) or "  (only in the arms)"
+    raise MismatchError(
+        f"{run.path}: the campaign was changed since this run was begun:\n{changes}\n"
+        f"so {', '.join(left)} would be left aside and begun anew under another key. Give the campaign "
+        "another name, take the change back, or say --allow-changes (nothing is deleted)."
+    )
+
+
+def differences(old: object, new: object, path: str = "") -> list[str]:
+    """Return the values in which two nested tables differ, one line each.
+
+    >>> differences({"a": {"b": 1}, "c": 2}, {"a": {"b": 3}, "c": 2})
+    ['a.b: 1 → 3']
+    """
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = dict.fromkeys([*old, *new])
+        return [
+            line
+            for key in keys
+            for line in differences(
+                old.get(key), new.get(key), f"{path}.{key}" if path else str(key)
+            )
+        ]
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        return [
+            line
+            for number, (a, b) in enumerate(zip(old, new, strict=True))
+            for line in differences(a, b, f"{path}.{number}")
+        ]
+    return [] if old == new else [f"{path}: {old} → {new}"]
+
+
+def _resolved(plan: Plan, data: PreparedData, world: World) -> ResolvedRecord:
+    loaded = plan.loaded
+    versions = {"python": platform.python_version(), "rewarm": __version__}
+    versions |= {name: version(name) for name in _LIBRARIES}
+    return ResolvedRecord(
+        campaign=plan.campaign.model_dump(mode="json", by_alias=True),
+        origins=dict(loaded.origins),
+        arms={
+            arm: {key: str(value) for key, value in changes.items()}
+            for arm, changes in loaded.overrides.items()
+        },
+        settings=list(loaded.settings),
+        root=str(loaded.root.resolve()),
+        versions=versions,
+        commit=_commit(loaded.root),
+        data=data.fingerprints(),
+        tokenizer=data.tokenizer.fingerprint,
+        machine={
+            name: str(value)
+            for name, value in fingerprint(world, plan.campaign.training.precision).items()
+        },
+    )
+
+
+def _commit(folder: Path) -> str | None:
+    """Return the git commit of a folder; None where there is no git or no repository."""
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError:
+        return None
+    return found.stdout.strip() or None
+
+
+def _record_exit(run: RunFolder, code: int, reason: str) -> None:
+    """Write how the process ended; on a full disk the exit code itself must do."""
+    try:
+        write_record(run.exit, ExitRecord(code=code, reason=reason, at=now()))
+    except StorageError as error:
+        if code == 0:
+            raise error

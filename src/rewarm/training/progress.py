@@ -1,0 +1,137 @@
+"""How far the work is, on standard error: a bar on a terminal, a plain line now and then elsewhere."""
+
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from rewarm.data.progress import Progress as Preparation
+from rewarm.plan import StagePlan
+
+LINE_SECONDS = 15.0
+"""Distance between plain lines where there is no terminal."""
+
+
+class Reporter:
+    """Says what is being done and how long it will still take."""
+
+    def __init__(self, console: Console, total_tokens: int) -> None:
+        self._console = console
+        self._total_tokens = total_tokens
+        self._done_tokens = 0
+        self._session_tokens = 0
+        self._session_seconds = 0.0
+        self._last_line = time.monotonic()
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[numbers]}"),
+            TimeElapsedColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task: TaskID | None = None
+        self._stage: StagePlan | None = None
+        self.stage_seconds = 0.0
+
+    @contextmanager
+    def stage(self, stage: StagePlan, *, done: int) -> Generator[None]:
+        """Show a stage while it is trained; its steps done before count as done."""
+        self._stage = stage
+        began = time.monotonic()
+        self._done_tokens += done * stage.batch_tokens
+        self._task = self._bar.add_task(stage.folder, total=stage.steps, completed=done, numbers="")
+        with self._bar:
+            yield
+        self._bar.remove_task(self._task)
+        self.stage_seconds = time.monotonic() - began
+
+    def step(self, step: int, loss: float, lr: float, seconds: float) -> None:
+        """Show a finished step.
+
+        Args:
+            step: its number.
+            loss: its loss.
+            lr: its rate.
+            seconds: that it took, evaluation and saving included.
+        """
+        assert self._stage is not None, "steps are done within a stage"
+        tokens = self._stage.batch_tokens
+        self._done_tokens += tokens
+        self._session_tokens += tokens
+        self._session_seconds += seconds
+        speed = self._session_tokens / max(self._session_seconds, 1e-9)
+        left = (self._total_tokens - self._done_tokens) / speed
+        numbers = f"loss {loss:.3f}  lr {lr:.2e}  {speed:,.0f} tokens/s  all done in {clock(left)}"
+        if self._task is not None:
+            self._bar.update(self._task, completed=step, numbers=numbers)
+        now = time.monotonic()
+        if not self._console.is_terminal and now - self._last_line >= LINE_SECONDS:
+            self._last_line = now
+            self.say(f"{self._stage.folder}  step {step:,}/{self._stage.steps:,}  {numbers}")
+
+    def say(self, message: str) -> None:
+        """Print a line."""
+        self._console.print(message, highlight=False, soft_wrap=True)
+
+    def skip(self, tokens: int) -> None:
+        """Count a stage that was finished before."""
+        self._done_tokens += tokens
+
+
+def clock(seconds: float) -> str:
+    """Write a duration as people read it.
+
+    >>> clock(59), clock(3700), clock(200_000)
+    ('0:59', '1:01:40', '2 days 7:33:20')
+    """
+    total = max(0, round(seconds))
+    days, rest = divmod(total, 86_400)
+    hours, rest = divmod(rest, 3600)
+    minutes, second = divmod(rest, 60)
+    text = f"{hours}:{minutes:02}:{second:02}" if hours or days else f"{minutes}:{second:02}"
+    return f"{days} days {text}" if days else text
+
+
+@contextmanager
+def show_preparation(console: Console) -> Generator[Callable[[str, Preparation], None]]:
+    """Show how far text has become tokens: give what it returns to `prepare_campaign`."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[numbers]}"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    tasks: dict[str, TaskID] = {}
+    said: set[str] = set()
+
+    def on_progress(split: str, progress: Preparation) -> None:
+        label = f"{split}: {progress.phase}"
+        if label not in tasks:
+            tasks[label] = bar.add_task(label, total=None, numbers="")
+        numbers = f"{progress.documents:,} documents  {progress.tokens:,} tokens"
+        bar.update(
+            tasks[label],
+            completed=progress.done_bytes,
+            total=progress.total_bytes,
+            numbers=numbers,
+        )
+        if not console.is_terminal and split not in said:
+            said.add(split)
+            console.print(f"preparing {split}")
+
+    with bar:
+        yield on_progress

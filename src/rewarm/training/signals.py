@@ -1,0 +1,46 @@
+"""Stopping when asked: the first signal lets the current step finish and be saved, a second one does not."""
+
+import signal
+from collections.abc import Generator
+from contextlib import contextmanager
+from types import FrameType
+
+from rewarm.errors import InterruptedRunError
+
+EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 75}
+"""130 as shells have it; 75 (EX_TEMPFAIL) tells a scheduler to start the job again."""
+
+
+class StopRequest:
+    """Whether a signal has asked to stop."""
+
+    def __init__(self) -> None:
+        self.signal: signal.Signals | None = None
+
+    def interruption(self, what: str) -> InterruptedRunError:
+        """Return the error that ends the run, saying what was saved."""
+        assert self.signal is not None, "only called after a signal"
+        return InterruptedRunError(
+            f"stopped by {self.signal.name}; {what}. The same command goes on from there.",
+            EXIT_CODES[self.signal],
+        )
+
+
+@contextmanager
+def stop_on_signals() -> Generator[StopRequest]:
+    """Turn the first SIGINT or SIGTERM into a request; the second acts at once."""
+    request = StopRequest()
+    before = {number: signal.getsignal(number) for number in EXIT_CODES}
+
+    def ask(number: int, _frame: FrameType | None) -> None:
+        request.signal = signal.Signals(number)
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    for number in EXIT_CODES:
+        signal.signal(number, ask)
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

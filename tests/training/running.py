@@ -1,0 +1,42 @@
+"""Running a campaign in a test, and comparing what two runs left behind."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from rewarm.campaign import load_campaign
+from rewarm.data.datasets import open_campaign
+from rewarm.engine.world import current_world
+from rewarm.plan import Plan, make_plan
+from rewarm.runs.folder import RunFolder
+from rewarm.training.campaign import train_campaign
+
+
+def run(
+    file: Path, prepared: Path, folder: Path, *settings: str, allow_changes: bool = False
+) -> Plan:
+    """Carry a campaign out in this process, on the CPU, and return its plan."""
+    loaded = load_campaign(file, settings)
+    plan = make_plan(loaded)
+    data = open_campaign(loaded.campaign, loaded.root, prepared)
+    train_campaign(
+        plan,
+        RunFolder(folder),
+        data,
+        world=current_world("cpu", 1),
+        console=Console(stderr=True, quiet=True),
+        allow_changes=allow_changes,
+    )
+    return plan
+
+
+def traces(folder: Path) -> dict[str, bytes]:
+    """Return what must be equal between two runs: metrics, evaluations, samples, weights."""
+    found: dict[str, bytes] = {}
+    for name in ("metrics.jsonl", "evals.jsonl", "samples.jsonl"):
+        for path in sorted(folder.glob(f"stages/*/{name}")):
+            found[str(path.relative_to(folder))] = path.read_bytes()
+    for path in sorted(folder.glob("stages/*/checkpoints/*/*.safetensors")):
+        found[str(path.relative_to(folder))] = path.read_bytes()
+    assert found
+    return found
