@@ -4,6 +4,7 @@ Results go to standard output, messages and progress to standard error. Each ver
 inside, so that help and mistakes are answered at once.
 """
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -272,7 +273,10 @@ def _stopped(number: int, _frame: FrameType | None) -> None:
 def _console(*, error: bool = True) -> "Console":
     from rich.console import Console
 
-    return Console(stderr=error, highlight=False)
+    console = Console(stderr=error, highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = 140  # a file has no width; what is piped should not be cut to 80
+    return console
 
 
 def _load(file: Path, settings: list[str] | None, root: Path | None) -> "LoadedCampaign":

@@ -209,7 +209,7 @@ class Checkpoints(_Table):
     every: Length = parse_quantity("10%")
     """Distance between checkpoints; the end of a stage always has one, and where others branch off."""
     keep: Positive | Literal["all"] = 2
-    """How many of the newest stay, besides stage ends and branch points."""
+    """How many of the newest stay; stage ends and branch points stay in any case."""
 
 
 def _adds_up(weights: dict[str, Fraction]) -> dict[str, Fraction]:

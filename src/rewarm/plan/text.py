@@ -78,34 +78,41 @@ def _model_line(plan: Plan) -> str:
 
 def _stage_table(plan: Plan) -> Table:
     table = Table(title="stages (each is trained once)", title_justify="left")
-    for column in ("stage", "arms", "starts from", "data", "replay", "steps", "tokens", "FLOPs"):
-        right = column in ("steps", "tokens", "FLOPs")
-        table.add_column(column, justify="right" if right else "left")
+    for column in ("stage", "starts from", "data", "replay"):
+        table.add_column(column, overflow="fold")
+    table.add_column("steps", justify="right", no_wrap=True)
+    table.add_column("tokens", justify="right", no_wrap=True)
+    table.add_column("arms", overflow="fold")
     for stage in plan.stages:
-        replay = stage.stream.replay
-        mode = "" if stage.stage.data is None else f" {stage.stage.replay.mode}"
-        data = ", ".join(f"{name} {percent(share)}" for name, share in stage.shares.items())
         start = "base model" if stage.parent is None else stage.parent.folder
         if stage.parent is not None and stage.start_step != stage.parent.steps:
             start += f" at step {stage.start_step:,}"
         table.add_row(
             stage.folder,
-            ", ".join(plan.arms_of(stage)),
             start,
-            data,
-            "-" if replay is None else f"{percent(replay.share)}{mode}",
+            ", ".join(f"{name} {percent(share)}" for name, share in stage.shares.items()),
+            _replay(stage),
             f"{stage.steps:,}",
             f"{stage.tokens:,}",
-            f"{plan.train_flops(stage):.3g}" if plan.size else "?",
+            ", ".join(plan.arms_of(stage)),
         )
     return table
+
+
+def _replay(stage: StagePlan) -> str:
+    """Return the share that is replayed, and whether it comes on top of the budget."""
+    replay = stage.stream.replay
+    if replay is None:
+        return "-"
+    is_additive = stage.stage.data is not None and stage.stage.replay.mode == "additive"
+    return f"{percent(replay.share)} additive" if is_additive else percent(replay.share)
 
 
 def _data_table(plan: Plan, sizes: Mapping[str, int]) -> Table:
     table = Table(title="tokens read by the end of each stage", title_justify="left")
     for column in ("stage", "source", "new", "replayed", "share of the stage", "epochs so far"):
         left = column in ("stage", "source")
-        table.add_column(column, justify="left" if left else "right")
+        table.add_column(column, justify="left" if left else "right", overflow="fold")
     for stage in plan.stages:
         total = stage.steps * stage.batch_sequences
         for source, count in stage.counts().items():
