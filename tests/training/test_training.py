@@ -149,7 +149,7 @@ def test_optimizer_state_is_reset_unless_it_is_kept(done, tiny, tmp_path):
 def test_a_changed_campaign_is_refused_and_says_what_changed(tiny, tmp_path):
     folder = tmp_path / "run"
     run(tiny.file, tiny.prepared, folder)
-    with pytest.raises(MismatchError, match=r"stage.1.budget: 20 steps → 21 steps"):
+    with pytest.raises(MismatchError, match=r"stages\.update\.budget: 20 steps → 21 steps"):
         run(tiny.file, tiny.prepared, folder, "stages.update.budget=21 steps")
     run(tiny.file, tiny.prepared, folder, "stages.update.budget=21 steps", allow_changes=True)
     assert len(list(folder.glob("stages/update-*"))) == 4

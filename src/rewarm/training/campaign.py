@@ -4,6 +4,7 @@ The same call starts, resumes and finds finished: each stage knows from its fold
 """
 
 import platform
+import re
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -105,7 +106,12 @@ def _check_changes(plan: Plan, run: RunFolder, *, allow_changes: bool) -> None:
         return
     old = read_record(run.resolved, ResolvedRecord).campaign
     new = plan.campaign.model_dump(mode="json", by_alias=True)
-    changes = "\n".join(f"  {line}" for line in differences(old, new)) or "  (only in the arms)"
+    names = [stage["name"] for stage in new["stage"]]
+    lines = [
+        re.sub(r"^stage\.(\d+)", lambda found: f"stages.{names[int(found[1])]}", line)
+        for line in differences(old, new)
+    ]
+    changes = "\n".join(f"  {line}" for line in lines) or "  (only in the arms)"
     raise MismatchError(
         f"{run.path}: the campaign was changed since this run was begun:\n{changes}\n"
         f"so {', '.join(left)} would be left aside and begun anew under another key. Give the campaign "
