@@ -1,15 +1,18 @@
 """The losses of the tiny campaign are a contract: they change only on purpose, with the reason in LOG.md.
 
-`python -m tests.training.test_golden FOLDER` writes golden.json anew from a run of the tiny campaign.
+`python -m tests.training.test_golden` writes golden.json anew.
 """
 
 import json
-import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+from tests.tiny import write_tiny
 from tests.training.running import run
 
+from rewarm.campaign import load_campaign
+from rewarm.data.datasets import prepare_campaign
 from rewarm.runs.files import read_record, read_records
 from rewarm.runs.folder import RunFolder
 from rewarm.runs.records import RunRecord, StageResult, StepRecord
@@ -41,5 +44,15 @@ def test_losses_are_the_golden_ones(tiny, tmp_path):
         assert found[stage] == pytest.approx(expected, rel=1e-4)
 
 
+def write_golden() -> None:
+    """Carry the tiny campaign out in a temporary folder and keep its losses."""
+    with tempfile.TemporaryDirectory() as folder:
+        tiny = write_tiny(Path(folder))
+        loaded = load_campaign(tiny.file)
+        prepare_campaign(loaded.campaign, loaded.root, tiny.prepared, workers=1)
+        run(tiny.file, tiny.prepared, tiny.folder / "run")
+        GOLDEN.write_text(json.dumps(losses(tiny.folder / "run"), indent=1) + "\n")
+
+
 if __name__ == "__main__":
-    GOLDEN.write_text(json.dumps(losses(Path(sys.argv[1])), indent=1) + "\n")
+    write_golden()
