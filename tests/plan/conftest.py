@@ -112,4 +112,4 @@ def planned(tmp_path):
 @pytest.fixture
 def pieces():
     """The pieces that campaigns are written from."""
-    return {"pretrain": PRETRAIN, "update": UPDATE, "third": THIRD}
+    return {"pretrain": PRETRAIN, "update": UPDATE, "third": THIRD, "both": PRETRAIN + UPDATE}

@@ -129,10 +129,6 @@ def _folder_size(folder: Path) -> ModelSize:
     try:
         config = cast(dict[str, Any], json.loads((folder / "config.json").read_bytes()))
         files = sorted(folder.glob("*.safetensors"))
-        if not files:
-            raise CampaignError(
-                f"model.from: {folder} has no *.safetensors file; convert the weights first"
-            )
         shapes = {name: shape for file in files for name, shape in _tensor_shapes(file).items()}
         text = config.get("text_config", config)
         width, layers = int(text["hidden_size"]), int(text["num_hidden_layers"])
@@ -144,10 +140,14 @@ def _folder_size(folder: Path) -> ModelSize:
             f"model.from: {folder} is not a model folder ({error.filename} is missing); it must hold "
             "config.json and *.safetensors"
         ) from error
-    except (ValueError, KeyError, TypeError, struct.error) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
         raise CampaignError(
             f"model.from: {folder} cannot be read as a model folder ({error!r})"
         ) from error
+    if not files:
+        raise CampaignError(
+            f"model.from: {folder} has no *.safetensors file; convert the weights first"
+        )
     parameters = sum(prod(shape) for shape in shapes.values())
     tied = sum(1 for shape in shapes.values() if shape == [vocabulary, width]) < 2
     return ModelSize(

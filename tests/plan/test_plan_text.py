@@ -1,0 +1,127 @@
+"""The plan as people see it: tables, drawings, and notes about what repeats."""
+
+import re
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from rewarm.plan.cost import cost
+from rewarm.plan.drawing import curve, distinct_lines, draw_learning_rate, write_picture
+from rewarm.plan.record import in_words
+from rewarm.plan.text import epoch_warnings, print_plan
+
+ARMS = """
+[arms]
+none = { baseline = "no-replay" }
+ten = {}
+union = { baseline = "union" }
+"""
+
+
+def printed(plan, *, throughput=None, price=None, sizes=None, notes=(), width=200) -> str:
+    console = Console(file=StringIO(), width=width)
+    print_plan(console, plan, cost(plan, throughput, price), sizes or {}, list(notes))
+    return console.file.getvalue()
+
+
+def test_it_says_what_will_be_done(planned):
+    plan = planned(more=ARMS)
+    text = printed(plan)
+    for stage in plan.stages:
+        assert stage.folder in text
+        assert in_words(stage.schedule).split(" (")[0] in text
+    assert "preset neox-0.1m" in text
+    assert f"{plan.size.parameters:,} parameters" in text
+    assert "batch 10 × 8 = 80 tokens" in text
+    assert re.search(r"none, ten: updating takes 3,200 tokens, .* 6,400: 50% saved", text)
+    assert "the given throughput" not in text
+
+
+def test_it_says_what_it_takes_at_a_throughput(planned):
+    plan = planned()
+    assert "at the given throughput: 0.89 hours" in printed(plan, throughput=2.0)
+    assert "price 8.89" in printed(plan, throughput=2.0, price=10.0)
+
+
+def test_a_stage_that_goes_on_says_what_it_replays(planned, pieces):
+    branch = '[[stage]]\nname = "branch"\nat = "50%"\nbudget = "10 steps"\n'
+    text = printed(planned(pieces["both"] + branch))
+    (row,) = [line for line in text.splitlines() if "branch-" in line and "at step 20" in line]
+    assert "10%" in row
+
+
+@pytest.mark.parametrize("width", [60, 100, 200])
+def test_names_are_folded_and_never_cut(planned, width):
+    plan = planned(more=ARMS)
+    text = printed(plan, width=width)
+    assert "…" not in text
+    for stage in plan.stages:
+        assert f"{stage.steps:,}" in text
+
+
+def test_notes_come_last(planned):
+    text = printed(planned(), notes=["the data is not here"])
+    assert text.rstrip().endswith("note: the data is not here")
+
+
+def test_epochs_above_one_are_noted(planned):
+    """English: 400 sequences of 8 tokens of 1,600; German: 360 of 4,000."""
+    plan = planned()
+    pretrain = plan.stages[0].folder
+    sizes = {"english": 1600, "german": 4000}
+    assert epoch_warnings(plan, sizes) == [f"{pretrain} reads english up to epoch 2.00"]
+    assert epoch_warnings(plan, {}) == []
+    assert "2.00" in printed(plan, sizes=sizes)
+
+
+def test_replay_that_comes_round_again_is_noted(planned, pieces):
+    short = pieces["pretrain"].replace("40 steps", "10 steps")
+    half = pieces["update"].replace('"10%"', '"50%"')
+    plan = planned(short + half)
+    update = plan.stages[1].folder
+    assert epoch_warnings(plan, {}) == [f"{update} replays what pretrain read 2.0 times over"]
+
+
+def test_arms_of_one_learning_rate_are_one_line(planned):
+    plan = planned(more=ARMS)
+    assert list(distinct_lines(plan)) == ["none, ten", "union"]
+
+
+def test_a_curve_follows_the_stages_one_after_the_other(planned, pieces):
+    """Half of the update, then the branch, which carries on."""
+    branch = '[[stage]]\nname = "branch"\nat = "50%"\nbudget = "10 steps"\n'
+    line = planned.stage(pieces["both"] + branch).lineage
+    steps, rates = curve(line)
+    assert steps == sorted(steps)
+    assert (steps[0], steps[-1]) == (1, 40 + 20 + 10)
+    assert dict(zip(steps, rates, strict=True)) == {
+        step: line[0].schedule(step) if step <= 40 else line[1].schedule(step - 40)
+        for step in steps
+    }
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        '{ kind = "cosine", max_lr = 1e-3 }',
+        '{ kind = "constant", lr = 1e-3 }',
+        '{ kind = "constant", lr = 0.0 }',
+        '{ kind = "linear", max_lr = 1e-3 }',
+    ],
+)
+def test_any_schedule_can_be_drawn(planned, pieces, schedule, tmp_path):
+    text = pieces["pretrain"].replace('{ kind = "cosine", max_lr = 1e-3 }', schedule)
+    plan = planned(text)
+    drawn = draw_learning_rate("main", plan.stages[0].lineage, 80).plain
+    assert "learning rate over steps: main" in drawn
+    assert max(len(line) for line in drawn.splitlines()) <= 80
+    write_picture(plan, tmp_path / "plan.svg")
+    assert "</svg>" in (tmp_path / "plan.svg").read_text()
+
+
+def test_a_stage_of_one_step_can_be_drawn(planned, pieces, tmp_path):
+    one = pieces["pretrain"].replace("40 steps", "1 step")
+    plan = planned(one, *[('every = "10 steps"', 'every = "1 step"')] * 2)
+    assert draw_learning_rate("main", plan.stages[0].lineage, 80).plain
+    write_picture(plan, tmp_path / "plan.svg")
