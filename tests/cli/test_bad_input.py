@@ -220,13 +220,25 @@ def test_text_that_cannot_be_used_is_named_and_what_was_prepared_stays(text, tin
     done = work.prepare()
     assert (done.code, done.out) == (3, "")
     assert re.search(message, done.err)
-    ready = contents(work.prepared / "old" / "train")
-    assert "manifest.json" in ready
+    # A missing file is found before any work; what is wrong inside one, when its turn comes.
+    assert (work.prepared / "old" / "train" / "manifest.json").exists() == (bad is not None)
     assert contents(work.run) == run
 
     source.write_bytes(good)
     assert work.prepare().code == 0
     assert contents(work.prepared) == contents(tiny.prepared)
+
+
+def test_text_that_is_both_trained_and_validated_on_is_refused(work):
+    shutil.rmtree(work.prepared)
+    text = work.file.read_text(encoding="utf-8").replace(
+        '["new.valid.jsonl"]', '["*.valid.jsonl", "old.jsonl"]'
+    )
+    work.file.write_text(text, encoding="utf-8")
+    done = work.prepare()
+    assert done.code == 3
+    assert "data.new.validation: old.jsonl is also training text of old" in done.err
+    assert not work.prepared.exists()
 
 
 def test_too_little_validation_text_is_named(unfinished):

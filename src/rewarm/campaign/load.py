@@ -110,6 +110,10 @@ def _read(path: Path) -> tuple[Table, str]:
             else "`rewarm init` writes one to start from."
         )
         raise CampaignError(f"{path}: there is no such campaign file; {hint}") from error
+    except IsADirectoryError as error:
+        raise CampaignError(
+            f"{path}: is a folder and cannot be read; give the campaign file in it"
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise CampaignError(f"{path}: cannot be read as UTF-8 text ({error}).") from error
     try:

@@ -78,6 +78,7 @@ def prepare_campaign(
         MismatchError: tokens that exist were made from something else.
         StorageError: the disk is full.
     """
+    _check_files(campaign, root)
     tokenizer = _tokenizer(campaign, root, prepared)
     for name, source, folder in _splits(campaign, root, prepared):
         prepare_split(
@@ -136,6 +137,26 @@ def _splits(
         else:
             source = text_source(dataset, root, "validation")
         yield f"{name} validation", source, validation_folder(prepared, name)
+
+
+def _check_files(campaign: Campaign, root: Path) -> None:
+    """Refuse, before any work, files that are missing or are both trained and validated on.
+
+    Raises:
+        DataError: which, and what to do.
+    """
+    training = {
+        file.resolve(): leaf
+        for leaf, (text, _) in campaign.leaves().items()
+        for file in TextFiles(tuple(text.train), root).files().values()
+    }
+    for name, dataset in campaign.data.items():
+        for label, file in TextFiles(tuple(dataset.validation), root).files().items():
+            if file.resolve() in training:
+                raise DataError(
+                    f"data.{name}.validation: {label} is also training text of {training[file.resolve()]}, so "
+                    "its loss would not show what was learnt or forgotten. Take it out of one of them."
+                )
 
 
 def _tokenizer_path(campaign: Campaign, root: Path, prepared: Path) -> Path:
