@@ -59,17 +59,18 @@ class Plan:
     def evaluation_steps(self, stage: StagePlan) -> list[int]:
         """Return the steps after which a stage is evaluated: 0, every so often, and the final ones."""
         evaluation = self.campaign.evaluation
-        every = self._every(stage, "evaluation.every")
+        marks = self._marks(stage, "evaluation.every")
         final = range(stage.steps, stage.steps - evaluation.final_steps, -evaluation.final_every)
-        return sorted({*range(0, stage.steps + 1, every), *final, stage.steps})
+        return sorted({0, *marks, *final, stage.steps})
 
     def checkpoint_steps(self, stage: StagePlan) -> list[int]:
         """Return the steps after which a stage is saved."""
-        every = self._every(stage, "checkpoints.every")
+        marks = self._marks(stage, "checkpoints.every")
         branches = self.branch_steps(stage)
-        return sorted({*range(every, stage.steps + 1, every), *branches, stage.steps})
+        return sorted({*marks, *branches, stage.steps})
 
-    def _every(self, stage: StagePlan, key: str) -> int:
+    def _marks(self, stage: StagePlan, key: str) -> set[int]:
+        """Return the steps of a cadence. "10%" means 10 %, 20 %, …, each rounded down as `at` is."""
         table = (
             self.campaign.evaluation if key.startswith("evaluation") else self.campaign.checkpoints
         )
@@ -79,7 +80,10 @@ class Plan:
                 f"{self.origin(key)}: {key} = {str(table.every)!r} is less than a step of stage "
                 f"{stage.name!r}, which has {stage.steps:,} steps; make it longer"
             )
-        return every
+        if table.every.unit != "%":
+            return set(range(every, stage.steps + 1, every))
+        parts = int(100 / table.every.amount)
+        return {int(k * table.every.amount * stage.steps / 100) for k in range(1, parts + 1)}
 
     def origin(self, key: str) -> str:
         """Return where a value was written; the file for a default."""

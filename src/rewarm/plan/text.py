@@ -12,6 +12,7 @@ from rewarm.plan.drawing import distinct_lines, draw_learning_rate
 from rewarm.plan.model import FLOPS_RULE
 from rewarm.plan.plan import Plan
 from rewarm.plan.record import in_words
+from rewarm.plan.schedules import length_in_steps
 from rewarm.plan.stage import StagePlan
 
 
@@ -42,8 +43,22 @@ def print_plan(
     for arms, line in distinct_lines(plan).items():
         console.print(draw_learning_rate(arms, line, width=min(console.width, 100)), markup=False)
     _print_cost(console, plan, cost)
-    for warning in [*epoch_warnings(plan, sizes), *notes]:
+    for warning in [*warmup_warnings(plan), *epoch_warnings(plan, sizes), *notes]:
         console.print(f"[yellow]note:[/yellow] {warning}")
+
+
+def warmup_warnings(plan: Plan) -> list[str]:
+    """Return the warmups that are asked for and come to less than one step."""
+    found: list[str] = []
+    for stage in plan.stages:
+        warmup = getattr(stage.stage.schedule, "warmup", None)
+        if warmup is not None and warmup.amount:
+            steps = length_in_steps(warmup, of_steps=stage.steps, batch_tokens=stage.batch_tokens)
+            if steps == 0:
+                found.append(
+                    f"{stage.folder} has {stage.steps:,} steps, so its warmup of {warmup} is none"
+                )
+    return found
 
 
 def epoch_warnings(plan: Plan, sizes: Mapping[str, int]) -> list[str]:
