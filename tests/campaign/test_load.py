@@ -464,6 +464,12 @@ def test_replay_has_the_papers_order_and_budget(files):
     )
 
 
+@pytest.mark.parametrize("zero", ['"0%"', '"0.0 %"', "0", "0.0", '{ share = "0%" }'])
+def test_a_first_stage_may_say_that_it_replays_nothing(files, zero):
+    written = files.load(('budget = "200 steps"', f'budget = "200 steps"\nreplay = {zero}'))
+    assert written.campaign == files.load().campaign
+
+
 def test_a_share_alone_is_short_for_a_table(files):
     short = files.load().campaign
     long = files.load(('replay = "10%"', 'replay = { share = "10%" }')).campaign

@@ -209,6 +209,17 @@ def test_checkpoints_are_every_so_often_and_at_the_end(planned, pieces, every, e
     assert [plan.checkpoint_steps(stage) for stage in plan.stages] == [expected, expected]
 
 
+@pytest.mark.parametrize("steps", [33, 40, 41, 999])
+def test_a_cadence_in_percent_does_not_drift(planned, pieces, steps):
+    """The k-th is at k·10 %, where a branch `at` that percentage leaves."""
+    plan = planned(
+        pieces["pretrain"].replace("40 steps", f"{steps} steps"),
+        ('[checkpoints]\nevery = "10 steps"', '[checkpoints]\nevery = "10%"'),
+    )
+    expected = [steps * percent // 100 for percent in range(10, 101, 10)]
+    assert plan.checkpoint_steps(plan.stages[0]) == expected
+
+
 def test_there_is_a_checkpoint_wherever_a_stage_branches_off(planned, pieces):
     """In any arm: the arms share the trunk."""
     arms = '[arms]\na = {}\nb = { "stages.branch.at" = "23 steps" }\n'

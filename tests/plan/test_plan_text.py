@@ -9,7 +9,7 @@ from rich.console import Console
 from rewarm.plan.cost import cost
 from rewarm.plan.drawing import curve, distinct_lines, draw_learning_rate, write_picture
 from rewarm.plan.record import in_words
-from rewarm.plan.text import epoch_warnings, print_plan
+from rewarm.plan.text import epoch_warnings, print_plan, warmup_warnings
 
 ARMS = """
 [arms]
@@ -73,6 +73,16 @@ def test_epochs_above_one_are_noted(planned):
     assert epoch_warnings(plan, sizes) == [f"{pretrain} reads english up to epoch 2.00"]
     assert epoch_warnings(plan, {}) == []
     assert "2.00" in printed(plan, sizes=sizes)
+
+
+def test_a_warmup_of_less_than_a_step_is_noted(planned, pieces):
+    """One percent of 40 steps; nothing is said of one that is meant to be none."""
+    plan = planned(pieces["pretrain"])
+    (note,) = warmup_warnings(plan)
+    assert note == f"{plan.stages[0].folder} has 40 steps, so its warmup of 1% is none"
+    for warmup in ("0%", "3%", "1 step"):
+        written = pieces["pretrain"].replace("1e-3", f'1e-3, warmup = "{warmup}"')
+        assert warmup_warnings(planned(written)) == []
 
 
 def test_replay_that_comes_round_again_is_noted(planned, pieces):

@@ -58,7 +58,9 @@ def test_compute_equivalent_replay_takes_the_place_of_new_tokens(planned, pieces
 
 
 @given(st.integers(1, 99), st.integers(1, 400))
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_additive_replay_comes_on_top(planned, pieces, percent, steps):
     """The new sequences are those of the budget, to a step; the replay has its share of the whole."""
     additive = f'{{ share = "{percent}%", mode = "additive" }}'

@@ -95,6 +95,11 @@ def evaluate(job: Job, stage: StagePlan, state: TrainState) -> None:
         sequences = validation_sequences(
             store, dataset, stage.sequence_length, campaign.evaluation.sequences
         )
+        wanted = campaign.evaluation.sequences
+        if state.step == 0 and sequences < wanted:
+            message = f"{dataset} has {sequences:,} validation sequences, fewer than the {wanted:,} asked for"
+            record_event(job.folder(stage), 0, "warning", message)
+            job.reporter.say(f"note: {message}; all of them are read")
         with autocast(job.world, stage.campaign.training.precision):
             loss = validation_loss(
                 state.model,

@@ -130,6 +130,7 @@ def resume_stage(job: Job, stage: StagePlan) -> TrainState | None:
     load_random_tensors(tensors[RANDOM], job.world.device)
     step = int(saved["step"])
     again = cut_back(folder, step)
+    job.reporter.say(f"{stage.folder}: resumed from step {step:,}")
     record_event(
         folder, step, "resumed", f"resumed from step {step:,}; {again} later steps are done again"
     )
