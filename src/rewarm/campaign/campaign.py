@@ -179,11 +179,58 @@ class Optimizer(_Table):
 class Training(_Table):
     """How the steps are carried out."""
 
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Arithmetic of the matrix products; weights and optimizer state are fp32."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Arithmetic of the matrix products; weights and optimizer state are fp32. fp16 scales the loss."""
     micro_batch: Positive | None = None
-    """Sequences that go through the model at once; must divide the batch. Default: as many as make at
-    most 16,384 tokens."""
+    """Sequences that go through the model at once, on each rank that has data of its own; must divide its
+    part of the batch. Default: as many as make at most 16,384 tokens."""
+    not_finite: Literal["stop", "skip", "rewind"] = "stop"
+    """After a loss or gradient that is not finite, which never reaches the weights: end; leave the batch
+    out; or go back to the newest checkpoint and leave the batch out when it comes again."""
+    deterministic: Literal["same-layout", "world-invariant"] = "same-layout"
+    """What has the same bits: a resumed run on the same number of ranks; or any number of ranks, where all
+    gradients are added in one order (to verify with: fp32 on CPUs, every rank holds the whole model)."""
+
+
+class Parallel(_Table):
+    """How the work is spread over ranks, one process for each device.
+
+    It changes results by rounding alone, so a run may go on with another spread.
+    """
+
+    tensor: Positive | Literal["auto"] = "auto"
+    """Ranks over which the matrices of each block are split."""
+    pipeline: Positive | Literal["auto"] = "auto"
+    """Ranks over which the blocks are laid, end to end."""
+    shard: Positive | Literal["auto"] = "auto"
+    """Ranks over which weights, gradients and optimizer state are sharded (FSDP2). Where there are more for
+    the data than that, the others hold copies (HSDP); 1 means that every one has a copy."""
+    reshard: bool | Literal["auto"] = "auto"
+    """Whether gathered weights are let go between forward and backward: less memory, more traffic (ZeRO-3);
+    without, they are kept until the step is done (the nearest to ZeRO-1)."""
+    pipeline_schedule: Literal["1f1b", "interleaved"] = "1f1b"
+    """Order of the micro-batches in the pipeline; interleaved gives each rank several runs of blocks."""
+    stages_per_rank: Positive | Literal["auto"] = "auto"
+    """Runs of blocks on each rank of a pipeline: 1, or 2 and more where it is interleaved."""
+    activation_checkpointing: Literal["auto", "none", "selective", "full"] = "auto"
+    """What the backward pass computes again instead of keeping: nothing, all but the matrix products of a
+    block, or whole blocks."""
+    compile: bool = False
+    """Whether each block is compiled by torch.compile."""
+    device_memory: Annotated[Number, Field(gt=0)] = 80.0
+    """Memory of a device in GB (10^9 bytes), by which "auto" chooses."""
+    timeout: Positive = 600
+    """Seconds without an answer after which a rank counts as lost."""
+
+    @model_validator(mode="after")
+    def _stages_fit_the_schedule(self) -> "Parallel":
+        stages, kind = self.stages_per_rank, self.pipeline_schedule
+        if stages != "auto" and (stages > 1) != (kind == "interleaved"):
+            raise ValueError(
+                f"stages_per_rank = {stages} does not go with the schedule {kind}: 1f1b has 1, interleaved "
+                "2 or more"
+            )
+        return self
 
 
 class Evaluation(_Table):
@@ -210,6 +257,10 @@ class Checkpoints(_Table):
     """Distance between checkpoints; the end of a stage always has one, and where others branch off."""
     keep: Positive | Literal["all"] = 2
     """How many of the newest stay; stage ends and branch points stay in any case."""
+    keep_every: Length | None = None
+    """Distance at which checkpoints stay for good, to branch off from later; a multiple of `every`."""
+    in_background: bool = True
+    """Whether a checkpoint is written while training goes on, which then waits for a copy in memory alone."""
 
 
 def _adds_up(weights: dict[str, Fraction]) -> dict[str, Fraction]:
@@ -283,6 +334,8 @@ class Campaign(_Table):
     """The optimizer."""
     training: Training = Training()
     """How steps are carried out."""
+    parallel: Parallel = Parallel()
+    """How they are spread over ranks."""
     evaluation: Evaluation = Evaluation()
     """What is measured."""
     checkpoints: Checkpoints = Checkpoints()
@@ -327,11 +380,18 @@ class Campaign(_Table):
 
     @property
     def micro_batch_sequences(self) -> int:
-        """Sequences that go through the model at once."""
+        """Sequences that go through the model at once where one rank has the whole batch."""
         if self.training.micro_batch is not None:
             return self.training.micro_batch
+        return max(self.micro_batches(self.batch_sequences))
+
+    def micro_batches(self, sequences: int) -> list[int]:
+        """Return the sizes that a rank may choose from: divisors of its sequences of at most 16,384 tokens.
+
+        A single sequence may be longer.
+        """
         most = max(1, 16_384 // self.sequence_length)
-        return max(n for n in range(1, most + 1) if self.batch_sequences % n == 0)
+        return [n for n in range(1, min(most, sequences) + 1) if sequences % n == 0]
 
     def leaves(self) -> dict[str, tuple[Text, Fraction]]:
         """Return every part of a dataset that is read separately, with its share of the dataset."""

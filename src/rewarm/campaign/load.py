@@ -24,7 +24,7 @@ from rewarm.errors import CampaignError
 MAIN = "main"
 """Name of the only arm of a campaign without arms."""
 
-_RUN_WIDE = ("name", "tokenizer", "data", "history", "evaluation", "checkpoints")
+_RUN_WIDE = ("name", "tokenizer", "data", "history", "evaluation", "checkpoints", "parallel")
 """What an arm cannot change: the arms of a run share their tokens, and are measured alike."""
 
 

@@ -28,6 +28,7 @@ _TABLES = (
     (campaign.History, "[history.NAME]", ""),
     (campaign.Optimizer, "[optimizer]", ""),
     (campaign.Training, "[training]", ""),
+    (campaign.Parallel, "[parallel]", ""),
     (campaign.Evaluation, "[evaluation]", ""),
     (campaign.Checkpoints, "[checkpoints]", ""),
     (campaign.Stage, "[[stage]]", ""),

@@ -38,6 +38,10 @@ class ModelSize:
     """Heads times head dimension."""
     vocabulary: int
     """Rows of the head."""
+    heads: int
+    """Attention heads."""
+    key_value_heads: int
+    """Heads of keys and values; fewer than the others where they are grouped."""
 
     def flops_per_token(self, sequence_length: int) -> float:
         """Return the FLOPs of training one token: 6·(N - embedding) + 12·layers·width·sequence_length.
@@ -77,6 +81,8 @@ def preset_size(name: str, vocabulary: int) -> ModelSize:
         width=preset.width,
         attention_width=preset.width,
         vocabulary=vocabulary,
+        heads=preset.heads,
+        key_value_heads=preset.heads,
     )
 
 
@@ -134,6 +140,7 @@ def _folder_size(folder: Path) -> ModelSize:
         width, layers = int(text["hidden_size"]), int(text["num_hidden_layers"])
         heads = int(text["num_attention_heads"])
         head_width = int(text.get("head_dim") or width // heads)
+        key_value_heads = int(text.get("num_key_value_heads") or heads)
         vocabulary = int(text["vocab_size"])
     except FileNotFoundError as error:
         raise CampaignError(
@@ -157,6 +164,8 @@ def _folder_size(folder: Path) -> ModelSize:
         width=width,
         attention_width=heads * head_width,
         vocabulary=vocabulary,
+        heads=heads,
+        key_value_heads=key_value_heads,
     )
 
 
