@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from rewarm.campaign.presets import PRESETS, Preset
-from rewarm.models.build import build_preset
+from rewarm.models.build import PresetWeights, build_preset, preset_config
+from rewarm.models.empty import empty_model, shapes_of
 
 SMALL = Preset(layers=3, width=96, heads=3)
 
@@ -15,14 +16,16 @@ def build(seed: int = 1):
     return build_preset(SMALL, vocabulary=211, sequence_length=64, seed=seed)
 
 
+def empty(name: str, vocabulary: int):
+    """Build a preset on the meta device."""
+    return empty_model(preset_config(PRESETS[name], vocabulary=vocabulary, sequence_length=2048))
+
+
 @pytest.mark.parametrize("name", PRESETS)
 @pytest.mark.parametrize("vocabulary", [50_304, 50_688])
 def test_number_of_parameters_is_what_the_preset_says(name, vocabulary):
-    preset = PRESETS[name]
-    with torch.device("meta"):
-        model = build_preset(preset, vocabulary=vocabulary, sequence_length=2048, seed=0)
-    counted = sum(parameter.numel() for parameter in model.parameters())
-    assert counted == preset.num_parameters(vocabulary)
+    counted = sum(parameter.numel() for parameter in empty(name, vocabulary).parameters())
+    assert counted == PRESETS[name].num_parameters(vocabulary)
 
 
 def test_the_paper_s_parameter_counts():
@@ -31,9 +34,8 @@ def test_the_paper_s_parameter_counts():
         ("neox-405m", 50_304, 405_334_016),
         ("neox-9.6b", 50_688, 9_642_249_216),
     ]:
-        with torch.device("meta"):
-            model = build_preset(PRESETS[name], vocabulary=vocabulary, sequence_length=2048, seed=0)
-        assert sum(parameter.numel() for parameter in model.parameters()) == expected
+        parameters = empty(name, vocabulary).parameters()
+        assert sum(parameter.numel() for parameter in parameters) == expected
 
 
 def test_settings_are_the_paper_s():
@@ -77,3 +79,22 @@ def test_weights_depend_on_the_seed_alone_and_the_caller_s_random_state_is_kept(
     for name, parameter in first.named_parameters():
         assert torch.equal(parameter, again.get_parameter(name))
     assert not torch.equal(first.lm_head.weight, other.lm_head.weight)
+
+
+def test_parts_are_cut_from_the_same_draws_whatever_else_is_wanted():
+    model = build()
+    whole = model.state_dict()
+    source = PresetWeights(preset=SMALL, model_shapes=shapes_of(model), seed=1)
+    assert dict(source.shapes()) == {name: tuple(tensor.shape) for name, tensor in whole.items()}
+    row, block = "lm_head.weight", "gpt_neox.layers.1.mlp.dense_4h_to_h.weight"
+    wanted = {
+        row: ((70, 0), (71, 96)),
+        block: ((0, 100), (96, 30)),
+        "gpt_neox.final_layer_norm.weight": ((32,), (32,)),
+    }
+    parts = dict(source.tensors(wanted))
+    assert parts.keys() == wanted.keys()
+    assert torch.equal(parts[row], whole[row][70:141])
+    assert torch.equal(parts[block], whole[block][:, 100:130])
+    assert torch.equal(dict(source.tensors({row: wanted[row]}))[row], parts[row])
+    assert all(part.untyped_storage().nbytes() == 4 * part.numel() for part in parts.values())

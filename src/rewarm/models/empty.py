@@ -1,0 +1,106 @@
+"""A causal language model without its weights, and ways to put them in.
+
+The parameters are on the meta device: they have a shape and take no memory. The buffers are real, because no
+file has all of them (rotary frequencies, the scale of Gemma's embedding) and only the model's own code knows
+how to compute them.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, PreTrainedConfig, PreTrainedModel
+
+from rewarm.errors import CheckpointError
+from rewarm.models.source import TensorSource, whole
+
+
+def empty_model(config: PreTrainedConfig) -> PreTrainedModel:
+    """Build the causal language model of a configuration, without memory or work for its weights.
+
+    No other thread may build a module meanwhile: its parameters would be on the meta device as well.
+
+    Args:
+        config: of a family of transformers.
+
+    Returns:
+        The model, in float32 and in training mode, its parameters on the meta device and its buffers on
+        the CPU. Weights that the configuration ties are one parameter. The caller's random state is as
+        it was.
+
+    Raises:
+        CheckpointError: transformers cannot build a model from the configuration.
+    """
+    try:
+        kind: type[PreTrainedModel] = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]  # type: ignore[assignment]  # lazy
+        hook = register_module_parameter_registration_hook(_to_meta)  # type: ignore[arg-type]  # the result counts
+        try:
+            with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+                model = kind(config)
+        finally:
+            hook.remove()
+    except (RuntimeError, TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+        raise CheckpointError(
+            f"transformers cannot build or run this model ({type(config).__name__}): {error}. Its config.json "
+            "does not make sense, or it needs another version of transformers."
+        ) from error
+    return model.float().train()
+
+
+def _to_meta(_module: nn.Module, _name: str, parameter: nn.Parameter) -> nn.Parameter | None:
+    """Take the place of a parameter as it is registered; one that is on meta already, a tied one, stays."""
+    if parameter.device.type == "meta":
+        return None
+    return nn.Parameter(parameter.detach().to("meta"), requires_grad=parameter.requires_grad)
+
+
+def own_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Return the parameters and persistent buffers by name; a tied one under its first name alone.
+
+    Args:
+        model: the tensors are its own, not copies.
+    """
+    tensors: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if id(tensor) not in seen:
+            seen.add(id(tensor))
+            tensors[name] = tensor
+    return tensors
+
+
+def shapes_of(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of `own_tensors`, by name."""
+    return {name: tuple(tensor.shape) for name, tensor in own_tensors(model).items()}
+
+
+def materialise(model: nn.Module, device: torch.device) -> None:
+    """Give every parameter memory on a device, in place; ties stay ties, the content is undefined.
+
+    Args:
+        model: of `empty_model`; its buffers are moved to the device.
+        device: a real one.
+    """
+    real: dict[int, nn.Parameter] = {}
+    for module in model.modules():
+        for name, parameter in list(module._parameters.items()):
+            if parameter is None:
+                continue
+            if id(parameter) not in real:
+                memory = torch.empty_like(parameter, device=device)
+                real[id(parameter)] = nn.Parameter(memory, parameter.requires_grad)
+            module._parameters[name] = real[id(parameter)]
+    model.to(device)
+
+
+@torch.no_grad()
+def fill(model: nn.Module, source: TensorSource) -> None:
+    """Copy every tensor of a source into a model, in place.
+
+    Args:
+        model: with real parameters.
+        source: of this model: the same names and shapes.
+    """
+    own = own_tensors(model)
+    assert shapes_of(model) == dict(source.shapes()), "the source is not of this model"
+    for name, tensor in source.tensors(whole(source.shapes())):
+        own[name].copy_(tensor)
