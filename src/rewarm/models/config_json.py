@@ -24,11 +24,12 @@ from rewarm.errors import CheckpointError
 _MOST_BYTES = 1_000_000
 
 _DESCRIPTIVE = {
-    "_name_or_path", "_commit_hash", "architectures", "cache_implementation", "dtype", "id2label",
-    "label2id", "model_type", "problem_type", "task_specific_params", "tokenizer_class", "torch_dtype",
-    "transformers.js_config", "transformers_version",
+    "_name_or_path", "_commit_hash", "_sliding_window_pattern", "architectures", "cache_implementation",
+    "dtype", "id2label", "label2id", "model_type", "problem_type", "task_specific_params",
+    "tokenizer_class", "torch_dtype", "transformers.js_config", "transformers_version",
 }  # fmt: skip
-"""Keys on where the model comes from, its use in other tasks or generation; none changes the network."""
+"""Keys on where the model comes from, its use in other tasks or generation; none changes the network. (Gemma
+writes `_sliding_window_pattern`, and reads `layer_types`.)"""
 
 _OLD_ROTARY_KEYS = {"rope_scaling"}
 
