@@ -20,6 +20,15 @@ TINY = {
     "initializer_range": 0.2,
 }
 GROUPED = {"num_key_value_heads": 1, "head_dim": 16}
+FAMILY = {
+    "gemma3_text": {
+        "sliding_window": 4,
+        "layer_types": ["sliding_attention", "full_attention"],
+        "tie_word_embeddings": True,
+    },
+    "mistral": {"sliding_window": 4},
+}
+"""What makes a tiny model of a family use what sets the family apart."""
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +47,9 @@ def tiny_model() -> Callable[..., PreTrainedModel]:
 
     def build(model_type: str, **settings: object) -> PreTrainedModel:
         grouped = {} if model_type in {"gpt_neox", "gpt2", "opt"} else GROUPED
-        config = AutoConfig.for_model(model_type, **(TINY | grouped | settings))
+        config = AutoConfig.for_model(
+            model_type, **(TINY | grouped | FAMILY.get(model_type, {}) | settings)
+        )
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(5)
             return AutoModelForCausalLM.from_config(config).train()

@@ -11,7 +11,9 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from rewarm.errors import CheckpointError
-from rewarm.models.folder import load_folder
+from rewarm.models.empty import own_tensors
+from rewarm.models.folder import load_folder, open_folder
+from rewarm.models.source import slices, whole
 
 TOKENS = torch.arange(24).view(2, 12) * 3
 
@@ -40,16 +42,22 @@ def logits(model):
         return model.eval()(input_ids=TOKENS).logits
 
 
-@pytest.mark.parametrize(
-    ("family", "settings"),
-    [
-        ("gpt_neox", {}),
-        ("llama", {}),
-        ("qwen3", {"tie_word_embeddings": True}),
-        ("gpt2", {"n_inner": 64}),
-        ("mixtral", {}),
-    ],
-)
+FAMILIES = [
+    ("gpt_neox", {}),
+    ("gpt_neox", {"tie_word_embeddings": True}),
+    ("llama", {}),
+    ("llama", {"tie_word_embeddings": True}),
+    ("qwen3", {}),
+    ("qwen3", {"tie_word_embeddings": True}),
+    ("gemma3_text", {}),
+    ("mistral", {}),
+    ("olmo2", {}),
+    ("gpt2", {"n_inner": 64}),
+    ("mixtral", {}),
+]
+
+
+@pytest.mark.parametrize(("family", "settings"), FAMILIES)
 def test_equals_what_transformers_loads(tmp_path, tiny_model, family, settings):
     tiny_model(family, **settings).save_pretrained(tmp_path)
     ours = load_folder(tmp_path)
@@ -58,6 +66,99 @@ def test_equals_what_transformers_loads(tmp_path, tiny_model, family, settings):
     assert {p.dtype for p in ours.parameters()} == {torch.float32}
     assert torch.equal(logits(ours), logits(theirs))
     assert dict(ours.named_parameters()).keys() == dict(theirs.named_parameters()).keys()
+
+
+@pytest.mark.parametrize(("family", "settings"), FAMILIES)
+def test_saved_and_loaded_again_it_is_the_same(tmp_path, tiny_model, family, settings):
+    tiny_model(family, **settings).save_pretrained(tmp_path / "first")
+    first = load_folder(tmp_path / "first")
+    first.save_pretrained(tmp_path / "second")
+    assert torch.equal(logits(load_folder(tmp_path / "second")), logits(first))
+    theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "second")
+    assert torch.equal(logits(theirs), logits(first))
+
+
+def parts_of(shapes):
+    """Return from each tensor the second half of its rows, and half of its last dimension."""
+    parts = {}
+    for name, shape in shapes.items():
+        offset = [shape[0] // 2, *(0 for _ in shape[1:])]
+        length = [shape[0] - shape[0] // 2, *shape[1:]]
+        if len(shape) > 1:
+            length[-1] = shape[-1] // 2
+        parts[name] = (offset, length)
+    return parts
+
+
+@pytest.mark.parametrize(("family", "settings"), FAMILIES)
+def test_a_part_of_a_tensor_is_read_alone(tmp_path, tiny_model, family, settings):
+    tiny_model(family, **settings).save_pretrained(tmp_path, max_shard_size="20KB")
+    opened = open_folder(tmp_path)
+    source = opened.weights(opened.empty_model())
+    loaded = own_tensors(load_folder(tmp_path))
+    assert dict(source.shapes()) == {name: tuple(tensor.shape) for name, tensor in loaded.items()}
+    wanted = parts_of(source.shapes())
+    seen = list(source.tensors(wanted))
+    assert sorted(name for name, _ in seen) == sorted(wanted)
+    for name, part in seen:
+        assert torch.equal(part, loaded[name].detach()[slices(wanted[name])]), name
+        assert part.untyped_storage().nbytes() == part.nbytes
+
+
+def test_names_in_the_file_and_in_the_model_differ_for_gpt_neox(folder):
+    """The twin of the tests above: there is something to rename."""
+    names = load_file(folder / "model.safetensors").keys()
+    assert "embed_out.weight" in names
+    assert "lm_head.weight" not in names
+    assert "lm_head.weight" in own_tensors(load_folder(folder))
+
+
+def test_a_tensor_under_both_of_its_names_is_refused(folder):
+    edit_tensors(folder, lambda t: t.update({"lm_head.weight": t["embed_out.weight"].clone()}))
+    with pytest.raises(CheckpointError, match=r"twice: lm_head\.weight"):
+        load_folder(folder)
+
+
+def test_a_tie_whose_matrix_is_in_the_files_twice_is_one_matrix(tmp_path, tiny_model):
+    expected = logits(tiny_model("qwen3", tie_word_embeddings=True))
+    tiny_model("qwen3", tie_word_embeddings=True).save_pretrained(tmp_path)
+    name = "model.embed_tokens.weight"
+    edit_tensors(tmp_path, lambda t: t.update({"lm_head.weight": t[name].clone()}))
+    assert torch.equal(logits(load_folder(tmp_path)), expected)
+    edit_tensors(tmp_path, lambda t: t.pop(name))
+    model = load_folder(tmp_path)
+    assert model.lm_head.weight is model.model.embed_tokens.weight
+    assert torch.equal(logits(model), expected)
+
+
+def test_what_older_files_of_a_family_have_too_is_left_out(folder):
+    """Source: the tensors of the Pythia models on the hub."""
+    expected = logits(load_folder(folder))
+    layer = "gpt_neox.layers.0.attention"
+    older = {
+        f"{layer}.bias": torch.ones(1, 1, 8, 8, dtype=torch.bool),
+        f"{layer}.masked_bias": torch.tensor(-1e9),
+        f"{layer}.rotary_emb.inv_freq": torch.ones(4),
+    }
+    edit_tensors(folder, lambda tensors: tensors.update(older))
+    assert torch.equal(logits(load_folder(folder)), expected)
+
+
+def test_integers_in_the_place_of_weights_are_refused(folder):
+    name = "gpt_neox.layers.0.attention.dense.weight"
+    edit_tensors(folder, lambda t: t.update({name: t[name].to(torch.int8)}))
+    with pytest.raises(CheckpointError, match=f"wrong type: {name} is I8"):
+        load_folder(folder)
+
+
+def test_a_file_that_is_replaced_between_the_header_and_the_read_is_refused(folder):
+    opened = open_folder(folder)
+    model = opened.empty_model()
+    source = opened.weights(model)
+    name = "gpt_neox.layers.0.attention.dense.weight"
+    edit_tensors(folder, lambda t: t.update({name: t[name][:8].clone()}))
+    with pytest.raises(CheckpointError, match="has changed while it was read"):
+        list(source.tensors(whole(source.shapes())))
 
 
 def test_several_files_are_read_through_their_index(tmp_path, tiny_model):
