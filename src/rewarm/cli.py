@@ -155,6 +155,10 @@ def train(
     threads: Threads = None,
     workers: Workers = 2,
     allow_changes: AllowChanges = False,
+    require_bitwise: Annotated[
+        bool,
+        typer.Option("--require-bitwise", help="Refuse to go on where the last bits would differ."),
+    ] = False,
 ) -> None:
     """Carry a campaign out or go on with it, and write the report."""
     from rewarm.runs.folder import RunFolder
@@ -163,7 +167,16 @@ def train(
     loaded = _load(file, settings, root)
     run = RunFolder(runs / loaded.campaign.name)
     loaded = with_recorded_annealings(loaded, run)
-    _carry_out(loaded, run, prepared, device, threads, workers, allow_changes=allow_changes)
+    _carry_out(
+        loaded,
+        run,
+        prepared,
+        device,
+        threads,
+        workers,
+        allow_changes=allow_changes,
+        require_bitwise=require_bitwise,
+    )
 
 
 @app.command()
@@ -320,12 +333,13 @@ def _carry_out(
     workers: int,
     *,
     allow_changes: bool,
+    require_bitwise: bool = False,
 ) -> None:
-    """Prepare, train what is left, report, and print the table."""
-    from rewarm.data.datasets import prepare_campaign
+    """Prepare, train what is left, report, and print the table; of several ranks all do it together."""
+    from rewarm.data.datasets import open_campaign, prepare_campaign
     from rewarm.engine.world import current_world
     from rewarm.plan import make_plan
-    from rewarm.report import read_run, terminal_table, verdict, write_report
+    from rewarm.report import read_run, terminal_table, verdict
     from rewarm.training.campaign import is_finished, train_campaign
     from rewarm.training.progress import show_preparation
 
@@ -334,18 +348,35 @@ def _carry_out(
     if is_finished(made, run):
         messages.print(f"{run.path} is finished; nothing is left to do")
     else:
-        world = current_world(device, threads)
-        with show_preparation(messages) as on_progress:
-            data = prepare_campaign(
-                loaded.campaign,
-                loaded.root,
-                _prepared(loaded, prepared),
-                workers=workers,
-                on_progress=on_progress,
-            )
-        train_campaign(made, run, data, world=world, console=messages, allow_changes=allow_changes)
-        write_report([run.path], run.report)
+        world = current_world(device, threads, timeout_seconds=loaded.campaign.parallel.timeout)
+        if not world.ranks.is_first:
+            messages.quiet = results.quiet = True
+        folder = _prepared(loaded, prepared)
+
+        def prepare_all() -> None:
+            with show_preparation(messages) as on_progress:
+                prepare_campaign(
+                    loaded.campaign, loaded.root, folder, workers=workers, on_progress=on_progress
+                )
+
+        world.ranks.first_alone(prepare_all)
+        train_campaign(
+            made,
+            run,
+            open_campaign(loaded.campaign, loaded.root, folder),
+            world=world,
+            console=messages,
+            allow_changes=allow_changes,
+            require_bitwise=require_bitwise,
+        )
+        world.ranks.first_alone(lambda: _write_report(run))
     finished = read_run(run.path)
     results.print(terminal_table(finished))
     results.print(verdict(finished), markup=False, soft_wrap=True)
     results.print(f"report: {run.report}")
+
+
+def _write_report(run: "RunFolder") -> None:
+    from rewarm.report import write_report
+
+    write_report([run.path], run.report)

@@ -59,6 +59,12 @@ class LockedError(RewarmError):
     exit_code = 8
 
 
+class RankLostError(RewarmError):
+    """Another rank did not answer; the last checkpoint is good."""
+
+    exit_code = 9
+
+
 class InterruptedRunError(RewarmError):
     """A signal asked to stop; the work was committed first.
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from rewarm.engine.optimizer import build_adamw, clip_gradients, set_lr
+from rewarm.engine.gradients import clip, norm
+from rewarm.engine.optimizer import build_adamw, set_lr
 
 SETTINGS = {"betas": (0.9, 0.95), "eps": 1e-8, "weight_decay": 0.1}
 TOKENS = torch.arange(24).view(2, 12)
@@ -93,9 +94,11 @@ def test_clipping_scales_to_the_norm_and_returns_the_norm_before(tied_model, max
     model(TOKENS).backward()
     before = [parameter.grad.clone() for parameter in model.parameters()]
     expected = torch.cat([gradient.flatten().double() for gradient in before]).norm()
-    norm = clip_gradients(model, max_norm)
-    assert norm.dtype == torch.float32
-    torch.testing.assert_close(norm.double(), expected, rtol=1e-6, atol=0)
+    parameters = list(model.parameters())
+    found = norm(parameters)
+    clip(parameters, found, max_norm)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=0)
     factor = min(1.0, max_norm / expected.item())
     for parameter, gradient in zip(model.parameters(), before, strict=True):
         torch.testing.assert_close(parameter.grad, gradient * factor, rtol=1e-3, atol=0)
@@ -107,4 +110,4 @@ def test_a_norm_that_is_not_finite_is_returned_as_such(tied_model):
     model = tied_model(0)
     model(TOKENS).backward()
     model.norm.bias.grad[0] = float("nan")
-    assert not torch.isfinite(clip_gradients(model, 1.0))
+    assert not torch.isfinite(norm(list(model.parameters())))

@@ -19,10 +19,13 @@ import os, resource, sys
 from pathlib import Path
 import torch
 from rewarm.engine.checkpoint import save
+from rewarm.engine.tensor_parts import whole_parts
 from rewarm.errors import StorageError
 
 root = Path(sys.argv[1])
-tensors = {"model": {"w": torch.ones(40_000)}, "optimizer": {"m": torch.ones(40_000)}}
+tensors = {
+    "model": whole_parts({"w": torch.ones(40_000)}), "optimizer": whole_parts({"m": torch.ones(40_000)})
+}
 
 def save_step(folder, step):
     save(folder / f"step-{step:08d}", tensors, {"step": step})
@@ -83,11 +86,10 @@ def test_a_killed_save_leaves_a_valid_checkpoint(crashed, place, code, newest):
     leftovers = list((crashed / place).glob(".tmp-*"))
     assert len(leftovers) == (place in ("after_tensors", "after_manifest"))
     for _ in range(2):
-        folder = newest_valid(crashed / place, never)
-        assert folder is not None
-        tensors, state = load(folder)
-        assert state == {"step": newest}
-        assert torch.equal(tensors["model"]["w"], torch.ones(40_000))
+        saved = newest_valid(crashed / place, never)
+        assert saved is not None
+        assert saved.state == {"step": newest}
+        assert torch.equal(saved.groups["model"].whole()["w"], torch.ones(40_000))
         sweep(crashed / place)
     assert not list((crashed / place).glob(".tmp-*"))
 
@@ -99,7 +101,7 @@ def test_a_full_disk_is_a_storage_error_and_the_older_checkpoint_is_intact(crash
     assert "needs 320," in message
     assert "are free" in message
     assert [path.name for path in (crashed / "full").iterdir()] == ["step-00000001"]
-    assert load(crashed / "full" / "step-00000001")[1] == {"step": 1}
+    assert load(crashed / "full" / "step-00000001").state == {"step": 1}
 
 
 def test_without_the_variable_a_failpoint_does_nothing(monkeypatch):

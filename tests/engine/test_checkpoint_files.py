@@ -11,19 +11,21 @@ import torch
 from rewarm.engine.checkpoint import load, save
 from rewarm.engine.manifest import MANIFEST, Manifest, manifest_bytes, verify
 from rewarm.engine.tensor_file import WrittenFile
+from rewarm.engine.tensor_parts import whole_parts
 from rewarm.errors import CheckpointError, MismatchError, StorageError
 
 TENSORS = {
     "model": {"weight": torch.arange(6.0).view(2, 3), "bias": torch.tensor([1.0, float("nan")])},
     "random": {"cpu": torch.arange(16, dtype=torch.uint8)},
 }
+GROUPS = {group: whole_parts(named) for group, named in TENSORS.items()}
 STATE = {"step": 12, "name": "übung", "ledger": {"english": [1, 2]}, "share": 0.1}
 
 
 @pytest.fixture
 def folder(tmp_path):
     path = tmp_path / "checkpoints" / "step-00000012"
-    save(path, TENSORS, STATE)
+    save(path, GROUPS, STATE)
     return path
 
 
@@ -32,13 +34,14 @@ def content(folder):
 
 
 def test_what_was_saved_comes_back(folder):
-    tensors, state = load(folder)
-    assert state == STATE
-    assert tensors.keys() == TENSORS.keys()
+    saved = load(folder)
+    assert saved.state == STATE
+    assert saved.groups.keys() == TENSORS.keys()
     for group, named in TENSORS.items():
-        assert tensors[group].keys() == named.keys()
+        found = saved.groups[group].whole()
+        assert found.keys() == named.keys()
         for name, tensor in named.items():
-            torch.testing.assert_close(tensors[group][name], tensor, rtol=0, atol=0, equal_nan=True)
+            torch.testing.assert_close(found[name], tensor, rtol=0, atol=0, equal_nan=True)
 
 
 def test_the_folder_has_these_files_and_no_leftover_beside_it(folder):
@@ -98,7 +101,8 @@ def test_files_too_many_swapped_or_linked_are_found(folder, tmp_path):
 
 
 def test_two_files_of_one_size_that_changed_places_are_found(tmp_path):
-    save(tmp_path / "c", {"a": {"t": torch.zeros(4)}, "b": {"t": torch.ones(4)}}, {})
+    groups = {"a": whole_parts({"t": torch.zeros(4)}), "b": whole_parts({"t": torch.ones(4)})}
+    save(tmp_path / "c", groups, {})
     (tmp_path / "c" / "a.safetensors").rename(tmp_path / "a")
     (tmp_path / "c" / "b.safetensors").rename(tmp_path / "c" / "a.safetensors")
     (tmp_path / "a").rename(tmp_path / "c" / "b.safetensors")
@@ -175,26 +179,26 @@ def verify_files(folder):
 
 def test_a_valid_checkpoint_is_never_replaced(folder):
     before = content(folder)
-    save(folder, TENSORS, STATE)
+    save(folder, GROUPS, STATE)
     with pytest.raises(MismatchError, match="never replaced"):
-        save(folder, TENSORS, STATE | {"step": 13})
+        save(folder, GROUPS, STATE | {"step": 13})
     assert content(folder) == before
     assert list(folder.parent.iterdir()) == [folder]
 
 
 def test_a_damaged_checkpoint_is_replaced(folder):
     (folder / "state.json").write_bytes(b"damaged")
-    save(folder, TENSORS, STATE | {"step": 13})
-    assert load(folder)[1]["step"] == 13
+    save(folder, GROUPS, STATE | {"step": 13})
+    assert load(folder).state["step"] == 13
     assert list(folder.parent.iterdir()) == [folder]
 
 
 def test_too_little_space_is_refused_before_anything_is_written(folder):
     huge = torch.empty(1).expand(1 << 56)
     with pytest.raises(
-        StorageError, match=r"step-00000013.*needs [\d,]{20,} bytes, [\d,]+ are free"
+        StorageError, match=r"step-00000013.*needs [\d,]{20,} bytes here, [\d,]+ are free"
     ):
-        save(folder.with_name("step-00000013"), {"model": {"huge": huge}}, {})
+        save(folder.with_name("step-00000013"), {"model": whole_parts({"huge": huge})}, {})
     assert list(folder.parent.iterdir()) == [folder]
     load(folder)
 
@@ -202,7 +206,7 @@ def test_too_little_space_is_refused_before_anything_is_written(folder):
 def test_a_place_that_cannot_be_written_is_a_storage_error_and_other_errors_are_not(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OSError, match=r"exists|directory") as caught:
-        save(tmp_path / "file" / "step-00000001", TENSORS, STATE)
+        save(tmp_path / "file" / "step-00000001", GROUPS, STATE)
     assert not isinstance(caught.value, StorageError)
     assert caught.value.errno in (errno.EEXIST, errno.ENOTDIR)
 

@@ -5,6 +5,7 @@ import torch
 
 from rewarm.engine.checkpoint import load, save
 from rewarm.engine.retention import newest_valid, prune, saved_steps, step_folder_name, sweep
+from rewarm.engine.tensor_parts import whole_parts
 from rewarm.runs.folder import StageFolder
 
 
@@ -12,7 +13,11 @@ from rewarm.runs.folder import StageFolder
 def checkpoints(tmp_path):
     """Steps 1 to 5."""
     for step in range(1, 6):
-        save(tmp_path / step_folder_name(step), {"model": {"w": torch.ones(step)}}, {"step": step})
+        save(
+            tmp_path / step_folder_name(step),
+            {"model": whole_parts({"w": torch.ones(step)})},
+            {"step": step},
+        )
     return tmp_path
 
 
@@ -31,7 +36,7 @@ def test_names_are_those_of_the_run_folder(tmp_path):
 
 
 def test_the_newest_is_the_highest_step(checkpoints):
-    assert newest_valid(checkpoints, never) == checkpoints / "step-00000005"
+    assert newest_valid(checkpoints, never).folder == checkpoints / "step-00000005"
 
 
 def test_damaged_ones_are_reported_and_passed_over(checkpoints):
@@ -39,7 +44,7 @@ def test_damaged_ones_are_reported_and_passed_over(checkpoints):
     (checkpoints / "step-00000004" / "MANIFEST.json").unlink()
     reports = []
     found = newest_valid(checkpoints, lambda folder, reason: reports.append((folder.name, reason)))
-    assert found == checkpoints / "step-00000002"
+    assert found.folder == checkpoints / "step-00000002"
     assert [name for name, _ in reports] == [step_folder_name(step) for step in (5, 4, 3)]
     assert "model.safetensors" in reports[0][1]
     assert "MANIFEST.json" in reports[1][1]
@@ -58,7 +63,7 @@ def test_only_folders_of_that_very_name_count(checkpoints):
         (checkpoints / name).mkdir()
     (checkpoints / "step-00000007").write_bytes(b"")
     assert saved_steps(checkpoints) == [1, 2, 3, 4, 5]
-    assert newest_valid(checkpoints, never) == checkpoints / "step-00000005"
+    assert newest_valid(checkpoints, never).folder == checkpoints / "step-00000005"
 
 
 def test_steps_are_ordered_as_numbers(tmp_path):
@@ -102,4 +107,4 @@ def test_pruning_keeps_the_newest_that_verify(checkpoints, keep, protected, dama
     ]
     assert len(list(checkpoints.iterdir())) == len(left)
     for step in set(left) - set(damaged):
-        assert load(checkpoints / step_folder_name(step))[1] == {"step": step}
+        assert load(checkpoints / step_folder_name(step)).state == {"step": step}

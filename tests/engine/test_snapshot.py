@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from rewarm.engine.checkpoint import load, save
-from rewarm.engine.optimizer import build_adamw, clip_gradients, set_lr
+from rewarm.engine.gradients import clip, norm
+from rewarm.engine.optimizer import build_adamw, set_lr
+from rewarm.engine.saved_tensors import SavedTensors
 from rewarm.engine.snapshot import (
     load_model_tensors,
     load_optimizer_tensors,
@@ -13,6 +15,8 @@ from rewarm.engine.snapshot import (
     optimizer_tensors,
     random_tensors,
 )
+from rewarm.engine.tensor_file import write_tensors
+from rewarm.engine.tensor_parts import whole_parts
 from rewarm.errors import CheckpointError, MismatchError
 
 CPU = torch.device("cpu")
@@ -27,7 +31,7 @@ def train(model, optimizer, steps):
         tokens = torch.randint(0, 29, (3, 8), generator=torch.Generator().manual_seed(step))
         optimizer.zero_grad()
         model(tokens).backward()
-        clip_gradients(model, 1.0)
+        clip(list(model.parameters()), norm(list(model.parameters())), 1.0)
         set_lr(optimizer, 0.01 * (step + 1))
         optimizer.step()
 
@@ -47,6 +51,18 @@ def copied(groups):
     }
 
 
+@pytest.fixture
+def through_file(tmp_path):
+    """Return a function that writes tensors to a file and opens it."""
+
+    def written(named):
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.safetensors"
+        write_tensors(path, named)
+        return SavedTensors([path])
+
+    return written
+
+
 def assert_equal(one, other):
     for group, named in one.items():
         assert named.keys() == other[group].keys()
@@ -61,18 +77,19 @@ def test_stopped_and_resumed_equals_never_stopped(tmp_path, tied_model, restore_
     model = tied_model(1)
     optimizer = optimizer_of(model)
     train(model, optimizer, range(3))
-    save(tmp_path / "c", snapshot(model, optimizer), {})
+    groups = {group: whole_parts(named) for group, named in snapshot(model, optimizer).items()}
+    save(tmp_path / "c", groups, {})
     train(model, optimizer, range(3, 6))
     uninterrupted = copied(snapshot(model, optimizer))
 
     torch.manual_seed(99)
-    groups, _ = load(tmp_path / "c")
+    groups = load(tmp_path / "c").groups
     resumed = tied_model(2)
     load_model_tensors(resumed, groups["model"])
     other = optimizer_of(resumed)
     load_optimizer_tensors(resumed, other, groups["optimizer"])
     if restore_random:
-        load_random_tensors(groups["random"], CPU)
+        load_random_tensors(groups["random"].whole(), CPU)
     train(resumed, other, range(3, 6))
     again = snapshot(resumed, other)
     if restore_random:
@@ -81,31 +98,31 @@ def test_stopped_and_resumed_equals_never_stopped(tmp_path, tied_model, restore_
         assert not torch.equal(uninterrupted["model"]["up.weight"], again["model"]["up.weight"])
 
 
-def test_a_tied_tensor_is_stored_once_and_stays_tied(tied_model):
+def test_a_tied_tensor_is_stored_once_and_stays_tied(tied_model, through_file):
     tensors = model_tensors(tied_model(1))
     assert "head.weight" not in tensors
     assert {"embedding.weight", "seen"} <= set(tensors)
     model = tied_model(2)
-    load_model_tensors(model, tensors)
+    load_model_tensors(model, through_file(tensors))
     assert model.head.weight is model.embedding.weight
     assert torch.equal(model.head.weight, tensors["embedding.weight"])
 
 
-def test_loaded_state_does_not_share_memory_with_what_was_given(tied_model):
+def test_training_on_does_not_write_to_the_files(tied_model, through_file):
     model = tied_model(1)
     optimizer = optimizer_of(model)
     train(model, optimizer, range(2))
-    groups = copied(snapshot(model, optimizer))
-    kept = copied(groups)
+    kept = copied(snapshot(model, optimizer))
+    files = {group: through_file(named) for group, named in kept.items()}
     other = tied_model(2)
     other_optimizer = optimizer_of(other)
-    load_model_tensors(other, groups["model"])
-    load_optimizer_tensors(other, other_optimizer, groups["optimizer"])
+    load_model_tensors(other, files["model"])
+    load_optimizer_tensors(other, other_optimizer, files["optimizer"])
     train(other, other_optimizer, range(2))
-    assert_equal(kept, groups)
+    assert_equal(kept, {group: tensors.whole() for group, tensors in files.items()})
 
 
-def test_differences_are_listed_and_nothing_is_changed(tied_model):
+def test_differences_are_listed_and_nothing_is_changed(tied_model, through_file):
     model = tied_model(1)
     before = {name: tensor.clone() for name, tensor in model_tensors(model).items()}
     tensors = {name: tensor.clone() + 1 for name, tensor in before.items()}
@@ -113,20 +130,20 @@ def test_differences_are_listed_and_nothing_is_changed(tied_model):
     tensors["up.weight"] = tensors["up.weight"].T
     tensors["down.bias"] = tensors["down.bias"].double()
     with pytest.raises(CheckpointError) as caught:
-        load_model_tensors(model, tensors)
+        load_model_tensors(model, through_file(tensors))
     for part in (
         "4 differences",
         "missing: norm.bias",
         "not in the model: extra",
-        "up.weight: torch.float32 [16, 33] instead of torch.float32 [33, 16]",
-        "down.bias: torch.float64 [16] instead of torch.float32 [16]",
+        "up.weight: F32 [16, 33] instead of F32 [33, 16]",
+        "down.bias: F64 [16] instead of F32 [16]",
     ):
         assert part in str(caught.value)
     assert_equal({"model": before}, {"model": model_tensors(model)})
 
 
 @pytest.mark.parametrize("change", ["unknown", "incomplete", "shape"])
-def test_optimizer_state_of_another_model_is_refused(tied_model, change):
+def test_optimizer_state_of_another_model_is_refused(tied_model, through_file, change):
     model = tied_model(1)
     optimizer = optimizer_of(model)
     train(model, optimizer, range(2))
@@ -139,25 +156,25 @@ def test_optimizer_state_of_another_model_is_refused(tied_model, change):
         tensors["up.weight.exp_avg"] = torch.zeros(2)
     fresh = optimizer_of(model)
     with pytest.raises(CheckpointError, match="not of the optimizer"):
-        load_optimizer_tensors(model, fresh, tensors)
+        load_optimizer_tensors(model, fresh, through_file(tensors))
     assert not fresh.state
 
 
-def test_parameters_without_a_gradient_have_no_state(tied_model):
+def test_parameters_without_a_gradient_have_no_state(tied_model, through_file):
     model = tied_model(1)
     optimizer = optimizer_of(model)
     assert optimizer_tensors(model, optimizer) == {}
     train(model, optimizer, range(1))
-    load_optimizer_tensors(model, optimizer, {})
+    load_optimizer_tensors(model, optimizer, through_file({}))
     assert not optimizer.state
 
 
-def test_settings_are_not_taken_over(tied_model):
+def test_settings_are_not_taken_over(tied_model, through_file):
     model = tied_model(1)
     optimizer = optimizer_of(model)
     train(model, optimizer, range(2))
     other = build_adamw(model, betas=(0.8, 0.9), eps=1e-6, weight_decay=0.0)
-    load_optimizer_tensors(model, other, optimizer_tensors(model, optimizer))
+    load_optimizer_tensors(model, other, through_file(optimizer_tensors(model, optimizer)))
     assert [(g["lr"], g["betas"], g["weight_decay"]) for g in other.param_groups] == [
         (0.0, (0.8, 0.9), 0.0)
     ] * 2

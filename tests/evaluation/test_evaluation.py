@@ -1,5 +1,7 @@
 """Validation losses equal the model's own, and continuations its own greedy generation."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
@@ -12,8 +14,9 @@ from rewarm.data.tokenizer import load_tokenizer
 from rewarm.data.writer import write_store
 from rewarm.errors import DataError
 from rewarm.evaluation.continuations import continuation
-from rewarm.evaluation.validation import validation_loss, validation_sequences
+from rewarm.evaluation.validation import mean_loss, validation_sequences
 from rewarm.models.build import build_preset
+from rewarm.models.part import Part
 
 LENGTH = 16
 
@@ -39,32 +42,26 @@ def store(tmp_path) -> TokenStore:
     return TokenStore.open(tmp_path / "validation")
 
 
-@pytest.mark.parametrize("micro_batch", [1, 4, 16])
-def test_the_loss_is_the_mean_of_the_models_own(model, store, micro_batch):
+@pytest.fixture(scope="module")
+def part(model) -> Part:
+    return Part(model, precision=nullcontext, entries=257)
+
+
+@pytest.mark.parametrize("at_once", [1, 4, 16])
+def test_the_loss_is_the_mean_of_the_models_own(model, part, store, at_once):
     tokens = torch.from_numpy(store.read(range(10), LENGTH).astype(np.int64))
     logits = model(input_ids=tokens[:, :-1]).logits
     expected = torch.nn.functional.cross_entropy(
         logits.flatten(0, 1).double(), tokens[:, 1:].flatten()
     )
-    found = validation_loss(
-        model,
-        store,
-        sequences=10,
-        sequence_length=LENGTH,
-        micro_batch=micro_batch,
-        device=torch.device("cpu"),
-    )
+
+    @torch.no_grad()
+    def losses(tokens):
+        rows = torch.from_numpy(tokens.astype(np.int64))
+        return part(rows[:, :-1], rows[:, 1:]).double()
+
+    found = mean_loss(losses, store, sequences=10, sequence_length=LENGTH, at_once=at_once)
     assert found == pytest.approx(expected.item(), rel=1e-6)
-
-
-def test_evaluating_leaves_mode_and_random_numbers_alone(model, store):
-    model.train()
-    before = torch.random.get_rng_state()
-    validation_loss(
-        model, store, sequences=4, sequence_length=LENGTH, micro_batch=2, device=torch.device("cpu")
-    )
-    assert model.training
-    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_all_sequences_are_read_where_fewer_are_there_than_wanted(store):
@@ -74,7 +71,7 @@ def test_all_sequences_are_read_where_fewer_are_there_than_wanted(store):
         validation_sequences(store, "d", 200, 5)
 
 
-def test_a_continuation_is_the_models_greedy_generation(model, tmp_path):
+def test_a_continuation_is_the_models_greedy_generation(model, part, tmp_path):
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {"<|endoftext|>": 0} | {letter: n + 1 for n, letter in enumerate(alphabet)}
     backend = Backend(models.BPE(vocab=vocabulary, merges=[]))
@@ -83,9 +80,12 @@ def test_a_continuation_is_the_models_greedy_generation(model, tmp_path):
     backend.add_special_tokens(["<|endoftext|>"])
     backend.save(str(tmp_path / "tokenizer.json"))
     tokenizer = load_tokenizer(tmp_path / "tokenizer.json")
-    text = continuation(
-        model, tokenizer, "abc", num_tokens=9, sequence_length=LENGTH, device=torch.device("cpu")
-    )
+
+    @torch.no_grad()
+    def next_token(context):
+        return int(part(torch.tensor([context]), positions=torch.tensor([len(context) - 1])))
+
+    text = continuation(next_token, tokenizer, "abc", num_tokens=9)
     ids = torch.tensor([tokenizer.encode_batch(["abc"])[0][:-1].tolist()])
     made = model.generate(
         ids,

@@ -5,8 +5,8 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from rewarm.models.head import last_hidden_state
-from rewarm.models.loss import chunked_loss, head_and_loss, sequence_losses
+from rewarm.models.head import head_weight, last_hidden_state
+from rewarm.models.loss import CHUNK_TOKENS, chunked_loss, sequence_losses
 
 FAMILIES = [
     ("gpt_neox", {}),
@@ -23,6 +23,11 @@ def batch(ignored: int = 5):
     input_ids, targets = tokens[:, :-1], tokens[:, 1:].clone()
     targets[1, :ignored] = -100
     return input_ids, targets
+
+
+def head_and_loss(model, input_ids, targets, chunk_tokens=CHUNK_TOKENS):
+    hidden = last_hidden_state(model, input_ids).flatten(0, 1)
+    return chunked_loss(hidden, head_weight(model), targets.flatten(), chunk_tokens=chunk_tokens)
 
 
 def gradients(model, loss):
@@ -169,7 +174,8 @@ def test_sequence_losses_are_the_rows_of_the_sum(tiny_model, precision):
     model = tiny_model("qwen3").eval()
     input_ids, targets = batch()
     with torch.autocast("cpu", dtype=precision or torch.bfloat16, enabled=precision is not None):
-        rows = sequence_losses(model, input_ids, targets, chunk_tokens=7)
+        hidden = last_hidden_state(model, input_ids)
+        rows = sequence_losses(hidden, head_weight(model), targets, chunk_tokens=7)
         total = head_and_loss(model, input_ids, targets, chunk_tokens=7)
         logits = model(input_ids=input_ids).logits.float()
     expected = cross_entropy(logits.transpose(1, 2), targets, reduction="none").sum(dim=1)

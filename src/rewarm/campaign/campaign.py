@@ -258,7 +258,7 @@ class Checkpoints(_Table):
     keep: Positive | Literal["all"] = 2
     """How many of the newest stay; stage ends and branch points stay in any case."""
     keep_every: Length | None = None
-    """Distance at which checkpoints stay for good, to branch off from later; a multiple of `every`."""
+    """Distance of checkpoints that stay for good, to branch off from later; none by default."""
     in_background: bool = True
     """Whether a checkpoint is written while training goes on, which then waits for a copy in memory alone."""
 

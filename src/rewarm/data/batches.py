@@ -1,7 +1,8 @@
 """Batches: a stage's data order carried out over the token stores.
 
 Batch number s holds positions (s-1)·B … s·B-1 of the stage's stream, so its content depends on nothing but
-the stream, the stores and s: not on micro-batches, ranks, restarts or the budget.
+the stream, the stores and s: not on micro-batches, ranks, restarts or the budget. Of several ranks each reads
+its own rows.
 """
 
 import queue
@@ -29,11 +30,13 @@ class Batch:
     step: int
     """The step, from 1."""
     tokens: NDArray[Any]
-    """Token ids, (sequences, sequence_length + 1), in the stored type."""
+    """Token ids, (sequences, sequence_length + 1), in the stored type; of the rows that this rank reads."""
+    num_tokens: int
+    """Targets in the whole batch."""
     new: dict[str, int]
-    """Sequences read as new data, by source."""
+    """Sequences of the whole batch read as new data, by source."""
     replayed: dict[str, int]
-    """Sequences re-read from earlier stages, by source."""
+    """Sequences of the whole batch re-read from earlier stages, by source."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +53,8 @@ class Batches:
     """Sequences in a batch, B."""
     sequence_length: int
     """Tokens in a sequence."""
+    rows: range | None = None
+    """The rows of every batch that are read here; all of them by default."""
 
     def orders(self) -> dict[str, EpochOrder]:
         """Return the shuffled order of each source.
@@ -77,22 +82,24 @@ class Batches:
         """
         first = (step - 1) * self.batch_sequences
         draws = [self.stream.at(first + row) for row in range(self.batch_sequences)]
+        mine = draws if self.rows is None else [draws[row] for row in self.rows]
         rows_of: dict[str, list[int]] = {}
-        for row, draw in enumerate(draws):
+        for row, draw in enumerate(mine):
             rows_of.setdefault(draw.source, []).append(row)
         parts = {
             source: self.stores[source].read(
-                [orders[source](draws[row].place) for row in rows], self.sequence_length
+                [orders[source](mine[row].place) for row in rows], self.sequence_length
             )
             for source, rows in rows_of.items()
         }
-        shape = (self.batch_sequences, self.sequence_length + 1)
+        shape = (len(mine), self.sequence_length + 1)
         tokens = np.empty(shape, next(iter(parts.values())).dtype)
         for source, rows in rows_of.items():
             tokens[rows] = parts[source]
         return Batch(
             step=step,
             tokens=tokens,
+            num_tokens=self.batch_sequences * self.sequence_length,
             new=dict(Counter(draw.source for draw in draws if not draw.replayed)),
             replayed=dict(Counter(draw.source for draw in draws if draw.replayed)),
         )

@@ -1,7 +1,8 @@
 """Saving and loading a checkpoint: a folder of safetensors files, `state.json` and a manifest.
 
-A checkpoint appears under its name complete or not at all, whatever happens and whenever: it is written
-beside its place, synced, and renamed. Loading verifies every byte before it parses any, and reads no pickle.
+A checkpoint appears under its name complete or not at all, whatever happens and whenever: all ranks write
+beside its place, the first writes the manifest last, and renames. Loading verifies every byte before it
+parses any, and reads no pickle.
 """
 
 import errno
@@ -9,131 +10,209 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
 
 from rewarm.engine.failpoint import failpoint
 from rewarm.engine.manifest import MANIFEST, Manifest, manifest_bytes, verify
-from rewarm.engine.tensor_file import write_file, write_tensors
+from rewarm.engine.ranks import ALONE, Ranks
+from rewarm.engine.saved_tensors import SavedTensors
+from rewarm.engine.tensor_file import WrittenFile, write_file, write_tensors
+from rewarm.engine.tensor_parts import TensorPart
 from rewarm.errors import CheckpointError, MismatchError, StorageError
 from rewarm.storage import REFUSALS, sync_folder
 
 TEMPORARY = ".tmp-"
 """Beginning of the name of a folder that is being written or removed; never read."""
 
+Groups = Mapping[str, Mapping[str, TensorPart]]
+"""The tensors of a checkpoint that one rank has: by group, then by name."""
+
 _STATE = "state.json"
 _SUFFIX = ".safetensors"
 _HEADER_BYTES = 256
 
 
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A checkpoint that has been verified and can be read, in parts if need be."""
+
+    folder: Path
+    """Where it is."""
+    groups: Mapping[str, SavedTensors]
+    """Its tensors, by group."""
+    state: dict[str, Any]
+    """Everything else."""
+
+
 def save(
-    folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]
-) -> Manifest:
+    folder: Path, groups: Groups, state: Mapping[str, Any], ranks: Ranks = ALONE
+) -> Manifest | None:
     """Write a checkpoint, atomically and durably; when this returns, it is committed.
 
     If the folder exists and verifies, it is never replaced: the same content again is fine and changes
     nothing, other content is refused. If it exists and is damaged, it is moved aside and replaced.
 
     Args:
-        folder: where it goes, such as `checkpoints/step-00001200`.
-        tensors: by group, then by name; each group becomes one file. They are not copied first, so
-            they must not change meanwhile.
-        state: everything else, as JSON values.
+        folder: where it goes, such as `checkpoints/step-00001200`; all ranks see it.
+        groups: the parts that this rank writes; each group becomes one file of each rank. They are not
+            copied first, so they must not change meanwhile.
+        state: everything else, as JSON values; that of the first rank is kept.
+        ranks: all of them call this at once; by default one alone.
+
+    Returns:
+        The manifest, on the first rank.
 
     Raises:
-        StorageError: the disk is full or refuses to write. What was written of this checkpoint is
-            removed; older ones are untouched.
+        StorageError: the disk is full or refuses to write, for one rank at least. What was written of this
+            checkpoint is removed; older ones are untouched.
         MismatchError: a valid checkpoint with other content has this name.
     """
-    text = _state_bytes(state)
-    needed_bytes = _needed_bytes(tensors) + len(text)
-    temporary = folder.with_name(f"{TEMPORARY}{folder.name}-{os.getpid()}")
+    temporary = folder.with_name(f"{TEMPORARY}{folder.name}")
+    write = _Write(folder=folder, temporary=temporary, needed_bytes=_needed_bytes(groups))
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        if needed_bytes > shutil.disk_usage(folder.parent).free:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        manifest = _write(temporary, tensors, text)
-        failpoint("after_manifest")
-        _commit(temporary, folder, manifest)
-        failpoint("after_rename")
-        sync_folder(folder.parent)
-    except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if error.errno not in REFUSALS:
-            raise
-        raise _storage_error(folder, error, needed_bytes) from error
+        ranks.together(write.begin if ranks.is_first else None, ranks.saving)
+        files: dict[str, WrittenFile] = {}
+        ranks.together(lambda: files.update(write.tensors(groups, ranks)), ranks.saving)
+        told = ranks.gather({n: [f.num_bytes, f.sha256] for n, f in files.items()}, ranks.saving)
+        written = {
+            name: WrittenFile(num_bytes=num_bytes, sha256=sha256)
+            for each in told
+            for name, (num_bytes, sha256) in each.items()
+        }
+        made: list[Manifest] = []
+
+        def commit() -> None:
+            made.append(write.commit(written, _state_bytes(state)))
+
+        ranks.together(commit if ranks.is_first else None, ranks.saving)
     except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if ranks.is_first:
+            shutil.rmtree(temporary, ignore_errors=True)
         raise
-    return manifest
+    return made[0] if made else None
 
 
-def load(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-    """Read a checkpoint, after its every byte has been verified.
+def load(folder: Path, ranks: Ranks = ALONE) -> Checkpoint:
+    """Open a checkpoint, after its every byte has been verified.
 
     Args:
         folder: of the checkpoint.
-
-    Returns:
-        The tensors by group and name, on the CPU and backed by the files, and the state.
+        ranks: all of them call this at once, and share the work of verifying; by default one alone.
 
     Raises:
         CheckpointError: it is damaged, incomplete, or holds what `save` does not write.
     """
-    manifest = verify(folder)
-    groups: dict[str, dict[str, Tensor]] = {}
+    manifest = verify(folder, ranks)
     try:
-        for name in manifest.files:
-            if name.endswith(_SUFFIX):
-                groups[name.removesuffix(_SUFFIX)] = load_file(folder / name)
+        names = [name for name in manifest.files if name.endswith(_SUFFIX)]
+        files: dict[str, list[Path]] = {}
+        for name in sorted(names):
+            files.setdefault(name.removesuffix(_SUFFIX).split("-")[0], []).append(folder / name)
+        groups = {group: SavedTensors(paths) for group, paths in files.items()}
         state = json.loads((folder / _STATE).read_bytes())
-    except (OSError, SafetensorError, ValueError, RecursionError) as error:
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise _foreign(folder, str(error)) from error
     others = [name for name in manifest.files if not name.endswith(_SUFFIX) and name != _STATE]
     if others or not isinstance(state, dict):
         raise _foreign(folder, f"unknown file {others[0]}" if others else f"{_STATE} is no object")
-    return groups, state
+    return Checkpoint(folder=folder, groups=groups, state=state)
 
 
-def _write(temporary: Path, tensors: Mapping[str, Mapping[str, Tensor]], text: bytes) -> Manifest:
-    if temporary.exists():
-        shutil.rmtree(temporary)
-    temporary.mkdir()
-    files = {
-        f"{group}{_SUFFIX}": write_tensors(temporary / f"{group}{_SUFFIX}", named)
-        for group, named in tensors.items()
-    }
-    files[_STATE] = write_file(temporary / _STATE, [text])
-    failpoint("after_tensors")
-    manifest = Manifest(files=files)
-    write_file(temporary / MANIFEST, [manifest_bytes(manifest)])
-    sync_folder(temporary)
-    return manifest
+@dataclass(frozen=True, kw_only=True)
+class _Write:
+    """The steps of writing one checkpoint."""
+
+    folder: Path
+    temporary: Path
+    needed_bytes: int
+
+    def begin(self) -> None:
+        """Make the temporary folder, if there is room."""
+        with _storage_errors(self.folder, self.needed_bytes):
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            self._check_room()
+            if self.temporary.exists():
+                shutil.rmtree(self.temporary)
+            self.temporary.mkdir()
+
+    def tensors(self, groups: Groups, ranks: Ranks) -> dict[str, WrittenFile]:
+        """Write the files of one rank."""
+        number = f"-{ranks.rank + 1:05d}-of-{ranks.size:05d}" if ranks.size > 1 else ""
+        files: dict[str, WrittenFile] = {}
+        with _storage_errors(self.folder, self.needed_bytes):
+            self._check_room()
+            for group, parts in groups.items():
+                name = f"{group}{number}{_SUFFIX}"
+                files[name] = write_tensors(
+                    self.temporary / name,
+                    {name: part.tensor for name, part in parts.items()},
+                    {n: (p.offset, p.whole) for n, p in parts.items() if not p.is_whole},
+                )
+                failpoint("between_files")
+            failpoint("after_tensors")
+        return files
+
+    def commit(self, files: dict[str, WrittenFile], state: bytes) -> Manifest:
+        """Write the state and the manifest, and give the folder its name."""
+        with _storage_errors(self.folder, self.needed_bytes):
+            files[_STATE] = write_file(self.temporary / _STATE, [state])
+            manifest = Manifest(files=files)
+            write_file(self.temporary / MANIFEST, [manifest_bytes(manifest)])
+            sync_folder(self.temporary)
+            failpoint("after_manifest")
+            self._rename(manifest)
+            failpoint("after_rename")
+            sync_folder(self.folder.parent)
+        return manifest
+
+    def _check_room(self) -> None:
+        if self.needed_bytes > shutil.disk_usage(self.folder.parent).free:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _rename(self, manifest: Manifest) -> None:
+        if not self.folder.exists():
+            self.temporary.rename(self.folder)
+            return
+        try:
+            existing = verify(self.folder)
+        except CheckpointError:
+            aside = self.folder.with_name(f"{TEMPORARY}damaged-{self.folder.name}")
+            self.folder.rename(aside)
+            self.temporary.rename(self.folder)
+            shutil.rmtree(aside)
+            return
+        if existing != manifest:
+            raise MismatchError(
+                f"{self.folder}: a valid checkpoint with other content has this name. It is never replaced, "
+                "since it may be all there is of that work. Use another run folder, or move it away."
+            )
+        shutil.rmtree(self.temporary)
 
 
-def _commit(temporary: Path, folder: Path, manifest: Manifest) -> None:
-    """Give the finished folder its name."""
-    if not folder.exists():
-        temporary.rename(folder)
-        return
-    try:
-        existing = verify(folder)
-    except CheckpointError:
-        aside = folder.with_name(f"{TEMPORARY}damaged-{folder.name}-{os.getpid()}")
-        folder.rename(aside)
-        temporary.rename(folder)
-        shutil.rmtree(aside)
-        return
-    if existing != manifest:
-        raise MismatchError(
-            f"{folder}: a valid checkpoint with other content has this name. It is never replaced, since "
-            "it may be all there is of that work. Use another run folder, or move it away."
-        )
-    shutil.rmtree(temporary)
+class _storage_errors:  # noqa: N801  (a context manager reads as a function)
+    """Turn a disk that is full or refuses to write into an error that says what was needed."""
+
+    def __init__(self, folder: Path, needed_bytes: int) -> None:
+        self._folder = folder
+        self._needed_bytes = needed_bytes
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if not isinstance(error, OSError) or error.errno not in REFUSALS:
+            return
+        present = next(path for path in self._folder.parents if path.exists())
+        free_bytes = shutil.disk_usage(present).free
+        raise StorageError(
+            f"{self._folder}: {error.strerror}. The checkpoint needs {self._needed_bytes:,} bytes here, "
+            f"{free_bytes:,} are free; nothing of it is left behind, and older checkpoints are intact. Free "
+            "some space (or raise the limit, or move the run folder) and start the same command again."
+        ) from error
 
 
 def _foreign(folder: Path, reason: str) -> CheckpointError:
@@ -148,19 +227,9 @@ def _state_bytes(state: Mapping[str, Any]) -> bytes:
     return text.encode() + b"\n"
 
 
-def _needed_bytes(tensors: Mapping[str, Mapping[str, Tensor]]) -> int:
+def _needed_bytes(groups: Groups) -> int:
     return sum(
-        _HEADER_BYTES + len(name) + tensor.numel() * tensor.element_size()
-        for named in tensors.values()
-        for name, tensor in named.items()
-    )
-
-
-def _storage_error(folder: Path, error: OSError, needed_bytes: int) -> StorageError:
-    present = next(path for path in folder.parents if path.exists())
-    free_bytes = shutil.disk_usage(present).free
-    return StorageError(
-        f"{folder}: {error.strerror}. The checkpoint needs {needed_bytes:,} bytes, {free_bytes:,} are free; "
-        "nothing of it is left behind, and older checkpoints are intact. Free some space (or raise the "
-        "limit, or move the run folder) and start the same command again."
+        _HEADER_BYTES + len(name) + part.tensor.numel() * part.tensor.element_size()
+        for named in groups.values()
+        for name, part in named.items()
     )

@@ -6,8 +6,9 @@ Nothing happens unless the environment variable REWARM_FAILPOINT holds the name 
 import os
 from typing import Literal
 
-Place = Literal["after_tensors", "after_manifest", "after_rename"]
-"""Steps of saving a checkpoint: tensors and state written; manifest written; folder renamed."""
+Place = Literal["in_step", "between_files", "after_tensors", "after_manifest", "after_rename"]
+"""The beginning of a training step; and steps of saving a checkpoint: one file of tensors written, all of
+them, the manifest written, the folder renamed."""
 
 _VARIABLE = "REWARM_FAILPOINT"
 _KILLED = 137

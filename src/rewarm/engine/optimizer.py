@@ -1,11 +1,12 @@
-"""AdamW as the paper uses it, and the clipping of gradients.
+"""AdamW as the paper uses it.
 
 The learning rate is set by the caller before every step and is 0 until then: the schedule is a function of
 the step, and nothing of it is kept here or in a checkpoint.
 """
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+from torch.distributed.tensor import DTensor
 
 _FUSED_DEVICES = {"cpu", "cuda"}
 
@@ -29,9 +30,20 @@ def build_adamw(
     """
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     fused = all(parameter.device.type in _FUSED_DEVICES for parameter in trainable)
+    # A kernel takes many tensors at once, but only such as are spread over the same ranks.
+    meshes = dict.fromkeys(p.device_mesh if isinstance(p, DTensor) else None for p in trainable)
     groups = [
-        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
+        {"params": chosen, "weight_decay": weight_decay if is_matrix else 0.0}
+        for mesh in meshes or [None]
+        for is_matrix in (True, False)
+        if (
+            chosen := [
+                p
+                for p in trainable
+                if (p.ndim >= 2) == is_matrix
+                and (p.device_mesh if isinstance(p, DTensor) else None) == mesh
+            ]
+        )
     ]
     return torch.optim.AdamW(
         groups, lr=0.0, betas=betas, eps=eps, fused=fused, foreach=None if fused else True
@@ -47,16 +59,3 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """
     for group in optimizer.param_groups:
         group["lr"] = lr
-
-
-def clip_gradients(model: nn.Module, max_norm: float) -> Tensor:
-    """Scale all gradients down, in place, so that their global L2 norm is at most `max_norm`.
-
-    Args:
-        model: its gradients, float32.
-        max_norm: > 0; infinity only measures.
-
-    Returns:
-        The norm before clipping, a scalar. If it is not finite the gradients are spoilt: do not step.
-    """
-    return nn.utils.clip_grad_norm_(model.parameters(), max_norm)

@@ -9,8 +9,9 @@ import shutil
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from rewarm.engine.checkpoint import TEMPORARY
+from rewarm.engine.checkpoint import TEMPORARY, Checkpoint, load
 from rewarm.engine.manifest import verify
+from rewarm.engine.ranks import ALONE, Ranks
 from rewarm.errors import CheckpointError
 
 _NAME = re.compile(r"step-([0-9]{8,18})")
@@ -40,24 +41,25 @@ def saved_steps(checkpoints: Path) -> list[int]:
     return sorted(steps)
 
 
-def newest_valid(checkpoints: Path, on_damaged: Callable[[Path, str], None]) -> Path | None:
-    """Return the checkpoint with the highest step that verifies.
+def newest_valid(
+    checkpoints: Path, on_damaged: Callable[[Path, str], None], ranks: Ranks = ALONE
+) -> Checkpoint | None:
+    """Open the checkpoint with the highest step that verifies.
 
     Args:
         checkpoints: the folder of the checkpoints; it need not exist.
         on_damaged: called with the folder and the reason for each newer one that does not verify.
+        ranks: all of them call this at once; by default one alone.
 
     Returns:
-        Its folder, or None if there is none.
+        None if there is none.
     """
     for step in reversed(saved_steps(checkpoints)):
         folder = checkpoints / step_folder_name(step)
         try:
-            verify(folder)
+            return load(folder, ranks)
         except CheckpointError as error:
             on_damaged(folder, str(error))
-        else:
-            return folder
     return None
 
 
@@ -79,7 +81,9 @@ def sweep(checkpoints: Path) -> list[Path]:
     return leftovers
 
 
-def prune(checkpoints: Path, keep: int, protected: Collection[int]) -> list[Path]:
+def prune(
+    checkpoints: Path, keep: int, protected: Collection[int], *, intact: Collection[int] = ()
+) -> list[Path]:
     """Remove old checkpoints: those below the `keep` newest that verify, but for the protected steps.
 
     Damaged ones do not count among the `keep`. Where fewer than `keep` verify, none is removed.
@@ -88,6 +92,7 @@ def prune(checkpoints: Path, keep: int, protected: Collection[int]) -> list[Path
         checkpoints: the folder of the checkpoints.
         keep: how many of the newest stay, at least 1.
         protected: steps that stay whatever their age, such as those that branches start from.
+        intact: steps that this process has written itself, which need not be read again.
 
     Returns:
         What was removed.
@@ -100,7 +105,7 @@ def prune(checkpoints: Path, keep: int, protected: Collection[int]) -> list[Path
         if valid == keep or not candidates:
             break
         candidates.discard(step)
-        valid += _verifies(checkpoints / step_folder_name(step))
+        valid += step in intact or _verifies(checkpoints / step_folder_name(step))
     if valid < keep:
         return []
     removed = [checkpoints / step_folder_name(step) for step in sorted(candidates)]

@@ -4,11 +4,14 @@ Everything comes back bit for bit, and only into something of the same names, sh
 betas and weight decay are not part of it: the campaign says them, a checkpoint never does.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor, nn
 
+from rewarm.engine.saved_tensors import SavedTensors
+from rewarm.engine.tensor_file import type_name
+from rewarm.engine.tensor_parts import TensorSource, part_of
 from rewarm.errors import CheckpointError, MismatchError
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -30,20 +33,36 @@ def model_tensors(model: nn.Module) -> dict[str, Tensor]:
     return tensors
 
 
-def load_model_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+def load_model_tensors(
+    model: nn.Module, tensors: SavedTensors, *, elsewhere: Collection[str] = ()
+) -> None:
     """Write tensors into a model, in place, so that what is tied stays tied.
 
     Args:
         model: of the same architecture.
         tensors: of `model_tensors`.
+        elsewhere: names that belong to other parts of the same model.
 
     Raises:
         CheckpointError: names, shapes or types differ; the model is unchanged.
     """
     own = model_tensors(model)
-    _check_same(own, tensors, "the model")
-    for name, tensor in tensors.items():
-        own[name].copy_(tensor)
+    _check_same(own, tensors, "the model", elsewhere)
+    fill(own, tensors)
+
+
+@torch.no_grad()
+def fill(named: Mapping[str, Tensor], source: TensorSource) -> None:
+    """Copy from a source what this rank has of some tensors.
+
+    Args:
+        named: they are written to.
+        source: has a tensor of each name and of the same whole shape.
+    """
+    parts = {name: part_of(tensor) for name, tensor in named.items()}
+    wanted = {name: (part.offset, tuple(part.tensor.shape)) for name, part in parts.items()}
+    for name, tensor in source.tensors(wanted):
+        parts[name].tensor.copy_(tensor)
 
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.AdamW) -> dict[str, Tensor]:
@@ -64,7 +83,11 @@ def optimizer_tensors(model: nn.Module, optimizer: torch.optim.AdamW) -> dict[st
 
 
 def load_optimizer_tensors(
-    model: nn.Module, optimizer: torch.optim.AdamW, tensors: Mapping[str, Tensor]
+    model: nn.Module,
+    optimizer: torch.optim.AdamW,
+    tensors: SavedTensors,
+    *,
+    elsewhere: Collection[str] = (),
 ) -> None:
     """Give an optimizer the moments and step counts of another; its settings stay its own.
 
@@ -72,29 +95,31 @@ def load_optimizer_tensors(
         model: names the parameters.
         optimizer: of this model.
         tensors: of `optimizer_tensors`; they are copied.
+        elsewhere: names of parameters that belong to other parts of the same model.
 
     Raises:
         CheckpointError: they are not of these parameters; the optimizer is unchanged.
     """
-    names = {name.rpartition(".")[0] for name in tensors}
+    names = {name.rpartition(".")[0] for name in tensors.shapes()}
     owned = {id(p) for group in optimizer.param_groups for p in group["params"]}
     parameters = {
         name: parameter
         for name, parameter in model.named_parameters()
         if name in names and id(parameter) in owned
     }
-    expected: dict[str, Tensor] = {}
+    fresh: dict[str, Tensor] = {}
     for name, parameter in parameters.items():
-        expected |= {f"{name}.{key}": parameter.detach() for key in _MOMENTS}
-        expected[f"{name}.{_STEP}"] = torch.empty(())
-    _check_same(expected, tensors, "the optimizer")
-    optimizer.state.clear()
-    for name, parameter in parameters.items():
-        state = {key: tensors[f"{name}.{key}"].to(parameter.device, copy=True) for key in _MOMENTS}
+        fresh |= {f"{name}.{key}": torch.empty_like(parameter.detach()) for key in _MOMENTS}
         # The fused kernel counts steps on the device, the others on the CPU.
         place = parameter.device if optimizer.defaults["fused"] else torch.device("cpu")
-        state[_STEP] = tensors[f"{name}.{_STEP}"].to(place, copy=True)
-        optimizer.state[parameter] = state
+        fresh[f"{name}.{_STEP}"] = torch.empty((), device=place)
+    others = {f"{name}.{key}" for name in elsewhere for key in (*_MOMENTS, _STEP)}
+    _check_same(fresh, tensors, "the optimizer", others)
+    fill(fresh, tensors)
+    for parameter in model.parameters():
+        optimizer.state.pop(parameter, None)
+    for name, parameter in parameters.items():
+        optimizer.state[parameter] = {key: fresh[f"{name}.{key}"] for key in (*_MOMENTS, _STEP)}
 
 
 def random_tensors(device: torch.device) -> dict[str, Tensor]:
@@ -131,14 +156,18 @@ def load_random_tensors(tensors: Mapping[str, Tensor], device: torch.device) -> 
         torch.cuda.set_rng_state(tensors["cuda"], device)
 
 
-def _check_same(own: Mapping[str, Tensor], given: Mapping[str, Tensor], whose: str) -> None:
+def _check_same(
+    own: Mapping[str, Tensor], given: SavedTensors, whose: str, elsewhere: Collection[str]
+) -> None:
+    here = {name: (type_name(t.dtype), tuple(t.shape)) for name, t in own.items()}
+    there = {name: (given.types()[name], shape) for name, shape in given.shapes().items()}
     differences = [
-        *(f"missing: {name}" for name in sorted(set(own) - set(given))),
-        *(f"not in {whose}: {name}" for name in sorted(set(given) - set(own))),
+        *(f"missing: {name}" for name in sorted(set(here) - set(there))),
+        *(f"not in {whose}: {name}" for name in sorted(set(there) - set(here) - set(elsewhere))),
         *(
-            f"{name}: {_kind(given[name])} instead of {_kind(own[name])}"
-            for name in sorted(set(own) & set(given))
-            if _kind(own[name]) != _kind(given[name])
+            f"{name}: {_kind(*there[name])} instead of {_kind(*here[name])}"
+            for name in sorted(set(here) & set(there))
+            if there[name] != here[name]
         ),
     ]
     if differences:
@@ -149,8 +178,8 @@ def _check_same(own: Mapping[str, Tensor], given: Mapping[str, Tensor], whose: s
         )
 
 
-def _kind(tensor: Tensor) -> str:
-    return f"{tensor.dtype} {list(tensor.shape)}"
+def _kind(dtype: str, shape: tuple[int, ...]) -> str:
+    return f"{dtype} {list(shape)}"
 
 
 def _listed(names: Mapping[str, Tensor] | set[str]) -> str:

@@ -2,7 +2,8 @@
 
 The safetensors library reads these files; writing is ours because the library takes all tensors in host
 memory at once, gives no hash, and hides the operating system's error number. The format: the header's length
-(8 bytes, little-endian), a JSON header, the raw tensors.
+(8 bytes, little-endian), a JSON header, the raw tensors. A tensor of which a file has only a part is under its
+own name all the same; the header's metadata say where the part lies in the whole.
 """
 
 import hashlib
@@ -14,6 +15,9 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+
+PARTS = "parts"
+"""Key of the metadata with the offset and the whole shape of each tensor that is a part."""
 
 _TYPES = {
     torch.float64: "F64",
@@ -27,6 +31,17 @@ _TYPES = {
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
+TORCH_TYPES = {name: dtype for dtype, name in _TYPES.items()}
+"""torch's types by the names that safetensors has for them."""
+
+
+def type_name(dtype: torch.dtype) -> str:
+    """Return the name that safetensors has for a type.
+
+    >>> type_name(torch.float32)
+    'F32'
+    """
+    return _TYPES[dtype]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,19 +54,28 @@ class WrittenFile:
     """SHA-256 of its content, in hexadecimal."""
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> WrittenFile:
+def write_tensors(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    parts: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] | None = None,
+) -> WrittenFile:
     """Write a new safetensors file and make it durable; one tensor at a time is in host memory.
 
     Args:
         path: must not exist.
         tensors: on any device, of any layout in memory.
+        parts: of the tensors that are parts, the offset and the shape of the whole.
 
     Raises:
         OSError: the file cannot be written.
     """
     # The widest types first, as the library does, so that every tensor is aligned.
     ordered = sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0]))
-    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    metadata = {"format": "pt"}
+    if parts:
+        described = {name: {"offset": o, "whole": w} for name, (o, w) in sorted(parts.items())}
+        metadata[PARTS] = json.dumps(described, separators=(",", ":"))
+    header: dict[str, object] = {"__metadata__": metadata}
     end = 0
     for name, tensor in ordered:
         start, end = end, end + tensor.numel() * tensor.element_size()
@@ -63,8 +87,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> WrittenFile:
     assert len(header) == len(tensors) + 1
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    parts = (_raw(tensor) for _, tensor in ordered)
-    return write_file(path, [len(text).to_bytes(8, "little"), text], parts)
+    content = (_raw(tensor) for _, tensor in ordered)
+    return write_file(path, [len(text).to_bytes(8, "little"), text], content)
 
 
 def write_file(path: Path, first: Iterable[bytes], then: Iterable[memoryview] = ()) -> WrittenFile:

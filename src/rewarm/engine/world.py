@@ -1,6 +1,6 @@
-"""Where training runs: the device, its precision, and what decides the bits it computes.
+"""Where training runs: the ranks, the device of this one, its precision, and what decides the bits it computes.
 
-One process and one device for now. Everything that must change for several goes through `World`.
+A rank is a process with one device. A world of one has no process group; everything else is the same.
 """
 
 import hashlib
@@ -10,10 +10,13 @@ from typing import Literal
 
 import torch
 
+from rewarm.engine.ranks import ALONE, Ranks, join_ranks
 from rewarm.errors import CampaignError
 
-Precision = Literal["fp32", "bf16"]
-"""Of the matrix products; weights, softmax and optimizer are float32 in both."""
+Precision = Literal["fp32", "bf16", "fp16"]
+"""Of the matrix products; weights, softmax and optimizer are float32 in all."""
+
+_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,23 +27,36 @@ class World:
     """Where the model lives: `cpu`, or a CUDA device with its index."""
     threads: int
     """CPU threads inside an operation."""
+    ranks: Ranks = ALONE
+    """This rank among the others."""
 
 
-def current_world(device: str | None = None, threads: int | None = None) -> World:
-    """Choose the device, and set torch's number of CPU threads if one is asked for.
+def current_world(
+    device: str | None = None, threads: int | None = None, *, timeout_seconds: int = 600
+) -> World:
+    """Join the other ranks if there are any, choose the device, and set torch's number of CPU threads.
 
     Args:
-        device: `cpu`, `cuda` or `cuda:1`; None takes a GPU where there is one, else the CPU.
-        threads: at least 1; None keeps torch's.
+        device: `cpu`, `cuda` or `cuda:1`; None takes a GPU where there is one, else the CPU. Of several
+            ranks on a machine each takes the GPU of its number there.
+        threads: at least 1; None keeps torch's, or divides the cores among the ranks of a machine.
+        timeout_seconds: how long a rank waits for the others before it counts them as lost.
 
     Raises:
         CampaignError: the device is not here or not supported, or the number of threads is below 1.
     """
+    if threads is not None and threads < 1:
+        raise CampaignError(f"{threads} threads cannot compute anything; ask for 1 or more.")
+    place = _device(device)
+    ranks = join_ranks(place.type, timeout_seconds)
+    if ranks.size > 1 and place.type == "cuda":
+        place = _device(f"cuda:{ranks.local_rank}")
+        torch.cuda.set_device(place)
+    if threads is None and ranks.local_size > 1:
+        threads = max(1, torch.get_num_threads() // ranks.local_size)
     if threads is not None:
-        if threads < 1:
-            raise CampaignError(f"{threads} threads cannot compute anything; ask for 1 or more.")
         torch.set_num_threads(threads)
-    return World(device=_device(device), threads=torch.get_num_threads())
+    return World(device=place, threads=torch.get_num_threads(), ranks=ranks)
 
 
 def autocast(world: World, precision: Precision) -> torch.autocast:
@@ -48,18 +64,21 @@ def autocast(world: World, precision: Precision) -> torch.autocast:
 
     Args:
         world: where they run.
-        precision: `bf16` makes matrix products bfloat16; `fp32` also ends an outer autocast.
+        precision: `bf16` and `fp16` make matrix products of that type; `fp32` also ends an outer autocast.
 
     Raises:
         CampaignError: the GPU has no bfloat16 arithmetic.
     """
-    wanted = precision == "bf16"
-    if wanted and world.device.type == "cuda" and not torch.cuda.is_bf16_supported(False):
+    wanted = _TYPES.get(precision)
+    is_cuda = world.device.type == "cuda"
+    if wanted == torch.bfloat16 and is_cuda and not torch.cuda.is_bf16_supported(False):
         raise CampaignError(
             f"{torch.cuda.get_device_name(world.device)} has no bfloat16 arithmetic, and emulating it would "
-            "be slower than float32. Use precision fp32."
+            "be slower than float32. Use precision fp32 or fp16."
         )
-    return torch.autocast(world.device.type, dtype=torch.bfloat16, enabled=wanted)
+    return torch.autocast(
+        world.device.type, dtype=wanted or torch.bfloat16, enabled=wanted is not None
+    )
 
 
 def fingerprint(world: World, precision: Precision) -> dict[str, str | int]:
@@ -74,6 +93,7 @@ def fingerprint(world: World, precision: Precision) -> dict[str, str | int]:
         "device": world.device.type,
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "threads": world.threads,
+        "ranks": world.ranks.size,
         "precision": precision,
         "float32_products": torch.get_float32_matmul_precision(),
     }

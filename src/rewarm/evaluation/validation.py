@@ -4,13 +4,14 @@ The sequences are the first of the validation store, whose documents were permut
 they are a fixed random sample and the same at every step, in every arm.
 """
 
+from collections.abc import Callable
+
 import numpy as np
-import torch
-from transformers import PreTrainedModel
+from numpy.typing import NDArray
+from torch import Tensor
 
 from rewarm.data.store import TokenStore
 from rewarm.errors import DataError
-from rewarm.models.loss import sequence_losses
 
 
 def validation_sequences(store: TokenStore, dataset: str, sequence_length: int, wanted: int) -> int:
@@ -28,33 +29,25 @@ def validation_sequences(store: TokenStore, dataset: str, sequence_length: int, 
     return min(wanted, there)
 
 
-@torch.no_grad()
-def validation_loss(
-    model: PreTrainedModel,
+def mean_loss(
+    losses: Callable[[NDArray[np.integer]], Tensor],
     store: TokenStore,
     *,
     sequences: int,
     sequence_length: int,
-    micro_batch: int,
-    device: torch.device,
+    at_once: int,
 ) -> float:
     """Return the mean loss in nats per token.
 
     Args:
-        model: the model; its mode (dropout) is put back as it was.
+        losses: gives the summed loss of each sequence of token ids, (sequences, sequence_length + 1), in
+            nats, (sequences,).
         store: the validation tokens.
         sequences: how many to read, from `validation_sequences`.
         sequence_length: tokens in a sequence.
-        micro_batch: sequences that go through the model at once.
-        device: where the model is.
+        at_once: sequences whose losses are added up before they are added to the others. Another number
+            gives other last bits.
     """
-    was_training = model.training
-    model.eval()
-    nats = 0.0
-    for first in range(0, sequences, micro_batch):
-        rows = range(first, min(first + micro_batch, sequences))
-        tokens = torch.from_numpy(store.read(rows, sequence_length).astype(np.int64)).to(device)
-        losses = sequence_losses(model, tokens[:, :-1], tokens[:, 1:])
-        nats += losses.double().sum().item()
-    model.train(was_training)
+    tokens = store.read(range(sequences), sequence_length)
+    nats = sum(part.sum().item() for part in losses(tokens).split(at_once))
     return nats / (sequences * sequence_length)

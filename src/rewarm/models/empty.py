@@ -7,6 +7,7 @@ how to compute them.
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, PreTrainedConfig, PreTrainedModel
 
@@ -74,22 +75,39 @@ def shapes_of(model: nn.Module) -> dict[str, tuple[int, ...]]:
 
 
 def materialise(model: nn.Module, device: torch.device) -> None:
-    """Give every parameter memory on a device, in place; ties stay ties, the content is undefined.
+    """Give every parameter on the meta device memory, in place; ties stay ties, the content is undefined.
 
     Args:
-        model: of `empty_model`; its buffers are moved to the device.
+        model: of `empty_model`, or a piece of one; its parameters may be split (DTensor). Its buffers are
+            moved to the device.
         device: a real one.
     """
     real: dict[int, nn.Parameter] = {}
     for module in model.modules():
         for name, parameter in list(module._parameters.items()):
-            if parameter is None:
+            if parameter is None or parameter.device.type != "meta":
                 continue
             if id(parameter) not in real:
-                memory = torch.empty_like(parameter, device=device)
-                real[id(parameter)] = nn.Parameter(memory, parameter.requires_grad)
+                real[id(parameter)] = nn.Parameter(
+                    _memory(parameter.detach(), device), parameter.requires_grad
+                )
             module._parameters[name] = real[id(parameter)]
-    model.to(device)
+        for name, buffer in module._buffers.items():
+            module._buffers[name] = None if buffer is None else buffer.to(device)
+
+
+def _memory(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return undefined memory for a tensor, or for this rank's part of it."""
+    if not isinstance(tensor, DTensor):
+        return torch.empty_like(tensor, device=device)
+    return DTensor.from_local(
+        torch.empty_like(tensor.to_local(), device=device),
+        tensor.device_mesh,
+        tensor.placements,
+        run_check=False,
+        shape=tensor.shape,
+        stride=tensor.stride(),
+    )
 
 
 @torch.no_grad()

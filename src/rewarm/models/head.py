@@ -4,12 +4,13 @@ The chunked loss takes the logits to be W·h, with h the last hidden state. `che
 model before it is trained; a model that does something else to its logits is refused.
 """
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, PreTrainedConfig, PreTrainedModel
 
 from rewarm.errors import CheckpointError
 
@@ -26,21 +27,22 @@ def head_weight(model: PreTrainedModel) -> Tensor:
     return _head(model).weight
 
 
-def last_hidden_state(model: PreTrainedModel, input_ids: Tensor) -> Tensor:
+def last_hidden_state(model: PreTrainedModel, inputs: Tensor) -> Tensor:
     """Run the body of the model.
 
     Args:
-        model: a causal language model.
-        input_ids: token ids, (batch, sequence).
+        model: a causal language model, or a part of one.
+        inputs: token ids, (batch, sequence), or hidden states in their place, (batch, sequence, width).
 
     Returns:
         h, (batch, sequence, width).
     """
-    return model.base_model(input_ids=input_ids, use_cache=False).last_hidden_state
+    name = "inputs_embeds" if inputs.is_floating_point() else "input_ids"
+    return model.base_model(**{name: inputs}, use_cache=False).last_hidden_state
 
 
 def check_head(model: PreTrainedModel) -> None:
-    """Check that the model's own logits and loss are those that `head_and_loss` computes.
+    """Check that the model's own logits and loss are those that `chunked_loss` computes.
 
     On two short sequences: the logits are W·h; they still are when h is made so large that a softcap or
     any other bend would show (a fresh model's logits are too small for that); no logit depends on a later
@@ -79,6 +81,31 @@ def check_head(model: PreTrainedModel) -> None:
             raise _refusal(
                 model, "its logits are bent when they are large (softcapping, or the like)"
             )
+
+
+def check_head_of(config: PreTrainedConfig) -> None:
+    """Check a family by a small model of it, where none of the real ones is whole on any rank.
+
+    It has the widths and switches of the configuration, but two blocks, few tokens and random weights:
+    `check_head` is about what a model computes, not with which numbers.
+
+    Args:
+        config: of the model that is to be trained.
+
+    Raises:
+        CheckpointError: as `check_head`.
+    """
+    small = copy.deepcopy(config)
+    small.num_hidden_layers = min(2, config.num_hidden_layers)
+    if getattr(small, "layer_types", None):
+        small.layer_types = small.layer_types[: small.num_hidden_layers]
+    small.vocab_size = 97
+    small.bos_token_id = small.eos_token_id = small.pad_token_id = None
+    kind: type[PreTrainedModel] = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]  # type: ignore[assignment]  # lazy
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        model = kind(small)
+    check_head(model.float())
 
 
 def _head(model: PreTrainedModel) -> nn.Linear:

@@ -14,9 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from transformers import PreTrainedModel
-
-from rewarm.models.head import head_weight, last_hidden_state
 
 IGNORED = -100
 """The target of a token that has no part in the loss."""
@@ -25,42 +22,23 @@ CHUNK_TOKENS = 1024
 """Tokens whose logits are held at once."""
 
 
-def head_and_loss(
-    model: PreTrainedModel, input_ids: Tensor, targets: Tensor, *, chunk_tokens: int = CHUNK_TOKENS
+def chunked_loss(
+    hidden: Tensor, weight: Tensor, targets: Tensor, *, chunk_tokens: int = CHUNK_TOKENS
 ) -> Tensor:
-    """Run the model and add up the losses of its tokens: sum of -log softmax(W·h)[target].
+    """Apply the head and add up the losses of all tokens: sum of -log softmax(W·h)[target].
 
     Under autocast the matrix products run in its type and the softmax in float32. Gradients are taken
     where they are wanted only: not under no_grad, not for a frozen head, not for a frozen body.
 
     Args:
-        model: a causal language model that `check_head` accepts.
-        input_ids: token ids, (batch, sequence).
-        targets: the token that follows each, (batch, sequence); -100 is left out.
+        hidden: last hidden states h, (tokens, width).
+        weight: the head's matrix W, (vocabulary, width).
+        targets: (tokens,); -100 is left out.
         chunk_tokens: tokens whose logits are held at once, at least 1. Another size gives other bits.
 
     Returns:
         The sum in nats, a scalar, float32 (float64 for a float64 model). Divide it, or its gradients,
         by the number of targets counted over the whole batch.
-    """
-    assert targets.shape == input_ids.shape
-    hidden = last_hidden_state(model, input_ids).flatten(0, 1)
-    return chunked_loss(hidden, head_weight(model), targets.flatten(), chunk_tokens=chunk_tokens)
-
-
-def chunked_loss(
-    hidden: Tensor, weight: Tensor, targets: Tensor, *, chunk_tokens: int = CHUNK_TOKENS
-) -> Tensor:
-    """Apply the head and add up the losses; the part of `head_and_loss` after the body.
-
-    Args:
-        hidden: last hidden states h, (tokens, width).
-        weight: the head's matrix W, (vocabulary, width).
-        targets: (tokens,); -100 is left out.
-        chunk_tokens: tokens whose logits are held at once, at least 1.
-
-    Returns:
-        The sum in nats, a scalar.
     """
     assert chunk_tokens >= 1
     grads = torch.is_grad_enabled()
@@ -75,27 +53,28 @@ def chunked_loss(
 
 @torch.no_grad()
 def sequence_losses(
-    model: PreTrainedModel, input_ids: Tensor, targets: Tensor, *, chunk_tokens: int = CHUNK_TOKENS
+    hidden: Tensor, weight: Tensor, targets: Tensor, *, chunk_tokens: int = CHUNK_TOKENS
 ) -> Tensor:
-    """Run the model without gradients and add up the losses of each sequence.
+    """Apply the head without gradients and add up the losses of each sequence.
 
     Args:
-        model: a causal language model that `check_head` accepts; its mode is not changed.
-        input_ids: token ids, (batch, sequence).
+        hidden: last hidden states h, (batch, sequence, width).
+        weight: the head's matrix W, (vocabulary, width).
         targets: the token that follows each, (batch, sequence); -100 is left out.
         chunk_tokens: tokens whose logits are held at once, at least 1.
 
     Returns:
         Sums in nats, (batch,), float32 (float64 for a float64 model).
     """
-    hidden = last_hidden_state(model, input_ids).flatten(0, 1)
     product_type = _product_type(hidden)
-    weight = head_weight(model).to(product_type)
+    matrix = weight.to(product_type)
     with torch.autocast(hidden.device.type, enabled=False):
         losses = [
-            _losses_and_softmax_(_logits(rows.to(product_type), weight), wanted)[0]
+            _losses_and_softmax_(_logits(rows.to(product_type), matrix), wanted)[0]
             for rows, wanted in zip(
-                hidden.split(chunk_tokens), targets.flatten().split(chunk_tokens), strict=True
+                hidden.flatten(0, 1).split(chunk_tokens),
+                targets.flatten().split(chunk_tokens),
+                strict=True,
             )
         ]
     return torch.cat(losses).view(targets.shape).sum(dim=1)

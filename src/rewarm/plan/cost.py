@@ -116,4 +116,4 @@ def _kept(plan: Plan, stage: StagePlan) -> int:
     steps = plan.checkpoint_steps(stage)
     keep = plan.campaign.checkpoints.keep
     newest = set(steps if keep == "all" else steps[-keep:])
-    return len(newest | plan.branch_steps(stage))
+    return len(newest | plan.lasting_steps(stage))

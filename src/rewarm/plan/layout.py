@@ -53,6 +53,10 @@ class Layout:
         """Runs of blocks in the pipeline."""
         return self.pipeline * self.stages_per_rank
 
+    def micro_batches(self, batch_sequences: int) -> int:
+        """Return how many micro-batches each rank has in a step."""
+        return batch_sequences // self.data // self.micro_batch
+
     def __str__(self) -> str:
         sides = {
             "pipeline": self.pipeline,
@@ -77,6 +81,26 @@ def rows_of(layout: Layout, data_rank: int, batch_sequences: int) -> range:
     """
     each = batch_sequences // layout.data
     return range(data_rank * each, (data_rank + 1) * each)
+
+
+def blocks_of(layers: int, stages: int) -> list[range]:
+    """Return the blocks of each stage of a pipeline: runs of them, as even as can be.
+
+    Where they do not come out even, the stages from the second on have one more. The first, which has the
+    embedding too, has one more only if all but the last have; the last, which has the head, never.
+
+    Args:
+        layers: blocks of the model.
+        stages: runs to make, from 1 to `layers`; stage v is on rank v mod `pipeline` of the pipeline.
+
+    >>> blocks_of(10, 4)
+    [range(0, 2), range(2, 5), range(5, 8), range(8, 10)]
+    """
+    assert 1 <= stages <= layers
+    each, more = divmod(layers, stages)
+    first = 0 if more == stages - 1 else 1
+    counts = [each + (first <= stage < first + more) for stage in range(stages)]
+    return [range(sum(counts[:stage]), sum(counts[: stage + 1])) for stage in range(stages)]
 
 
 def plan_layout(campaign: Campaign, size: ModelSize | None, ranks: int) -> Layout:

@@ -9,6 +9,7 @@ from fractions import Fraction
 
 from rewarm.campaign.campaign import Campaign
 from rewarm.campaign.load import LoadedCampaign
+from rewarm.campaign.quantities import Quantity
 from rewarm.errors import CampaignError, RewarmError
 from rewarm.plan.model import ModelSize, model_size
 from rewarm.plan.schedules import length_in_steps
@@ -59,31 +60,33 @@ class Plan:
     def evaluation_steps(self, stage: StagePlan) -> list[int]:
         """Return the steps after which a stage is evaluated: 0, every so often, and the final ones."""
         evaluation = self.campaign.evaluation
-        marks = self._marks(stage, "evaluation.every")
+        marks = self._marks(stage, "evaluation.every", evaluation.every)
         final = range(stage.steps, stage.steps - evaluation.final_steps, -evaluation.final_every)
         return sorted({0, *marks, *final, stage.steps})
 
     def checkpoint_steps(self, stage: StagePlan) -> list[int]:
         """Return the steps after which a stage is saved."""
-        marks = self._marks(stage, "checkpoints.every")
-        branches = self.branch_steps(stage)
-        return sorted({*marks, *branches, stage.steps})
+        marks = self._marks(stage, "checkpoints.every", self.campaign.checkpoints.every)
+        return sorted({*marks, *self.lasting_steps(stage)})
 
-    def _marks(self, stage: StagePlan, key: str) -> set[int]:
+    def lasting_steps(self, stage: StagePlan) -> set[int]:
+        """Return the steps whose checkpoints stay: the end, where others branch off, and every so often."""
+        every = self.campaign.checkpoints.keep_every
+        marks = self._marks(stage, "checkpoints.keep_every", every) if every else set[int]()
+        return {*marks, *self.branch_steps(stage), stage.steps}
+
+    def _marks(self, stage: StagePlan, key: str, distance: Quantity) -> set[int]:
         """Return the steps of a cadence. "10%" means 10 %, 20 %, …, each rounded down as `at` is."""
-        table = (
-            self.campaign.evaluation if key.startswith("evaluation") else self.campaign.checkpoints
-        )
-        every = length_in_steps(table.every, of_steps=stage.steps, batch_tokens=stage.batch_tokens)
+        every = length_in_steps(distance, of_steps=stage.steps, batch_tokens=stage.batch_tokens)
         if every < 1:
             raise CampaignError(
-                f"{self.origin(key)}: {key} = {str(table.every)!r} is less than a step of stage "
+                f"{self.origin(key)}: {key} = {str(distance)!r} is less than a step of stage "
                 f"{stage.name!r}, which has {stage.steps:,} steps; make it longer"
             )
-        if table.every.unit != "%":
+        if distance.unit != "%":
             return set(range(every, stage.steps + 1, every))
-        parts = int(100 / table.every.amount)
-        return {int(k * table.every.amount * stage.steps / 100) for k in range(1, parts + 1)}
+        parts = int(100 / distance.amount)
+        return {int(k * distance.amount * stage.steps / 100) for k in range(1, parts + 1)}
 
     def origin(self, key: str) -> str:
         """Return where a value was written; the file for a default."""

@@ -69,7 +69,7 @@ class EventRecord(Record):
     """Time, UTC, ISO 8601."""
     step: int
     """Step at which it happened."""
-    kind: Literal["started", "resumed", "interrupted", "damaged", "warning", "finished"]
+    kind: Literal["started", "resumed", "interrupted", "damaged", "warning", "left out", "finished"]
     """What kind of event."""
     message: str
     """What happened."""

@@ -6,6 +6,7 @@ The same call starts, resumes and finds finished: each stage knows from its fold
 import platform
 import re
 import subprocess
+from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from rich.console import Console
 
 from rewarm import __version__
 from rewarm.data.datasets import PreparedData
+from rewarm.engine.ranks import Ranks, is_lost_connection
 from rewarm.engine.world import World, fingerprint
 from rewarm.errors import MismatchError, NumericsError, RewarmError, StorageError
 from rewarm.plan import Plan
@@ -22,9 +24,9 @@ from rewarm.runs.folder import RunFolder
 from rewarm.runs.lock import locked
 from rewarm.runs.records import ExitRecord, ResolvedRecord, RunRecord
 from rewarm.training.job import Job
+from rewarm.training.journal import now
 from rewarm.training.loop import train_stage
 from rewarm.training.progress import Reporter, clock
-from rewarm.training.records import now
 from rewarm.training.signals import stop_on_signals
 
 _LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "safetensors")
@@ -38,8 +40,9 @@ def train_campaign(
     world: World,
     console: Console,
     allow_changes: bool = False,
+    require_bitwise: bool = False,
 ) -> None:
-    """Do what is left of a campaign.
+    """Do what is left of a campaign; of several ranks all call this.
 
     Args:
         plan: what is to be done.
@@ -48,24 +51,51 @@ def train_campaign(
         world: the device.
         console: for progress and messages.
         allow_changes: go on although the campaign was changed so that work already begun is left aside.
+        require_bitwise: refuse to go on where the last bits would differ from one run.
 
     Raises:
         LockedError: another process is at work in the folder.
+        RankLostError: another rank did not answer.
         MismatchError: the campaign was changed since, or the data was.
         RewarmError: whatever else ends the training; it is recorded in `exit.json` as well.
     """
-    with locked(run):
-        _check_changes(plan, run, allow_changes=allow_changes)
-        run.exit.unlink(missing_ok=True)
-        write_bytes(run.campaign_file, plan.loaded.text.encode())
-        write_record(run.plan, run_record(plan))
-        write_record(run.resolved, _resolved(plan, data, world))
+    ranks = world.ranks
+    with ExitStack() as held:
+        ranks.first_alone(lambda: held.enter_context(locked(run)))
+        ranks.first_alone(lambda: _begin(plan, run, data, world, allow_changes=allow_changes))
+        _check_shared(run, ranks)
         try:
-            _train_stages(plan, run, data, world, console)
+            _train_stages(plan, run, data, world, console, require_bitwise=require_bitwise)
         except RewarmError as error:
-            _record_exit(run, error.exit_code, str(error))
+            if ranks.is_first:
+                _record_exit(run, error.exit_code, str(error))
             raise
-        _record_exit(run, 0, "finished")
+        if ranks.is_first:
+            _record_exit(run, 0, "finished")
+
+
+def _begin(
+    plan: Plan, run: RunFolder, data: PreparedData, world: World, *, allow_changes: bool
+) -> None:
+    """Write down what is to be done."""
+    _check_changes(plan, run, allow_changes=allow_changes)
+    run.exit.unlink(missing_ok=True)
+    write_bytes(run.campaign_file, plan.loaded.text.encode())
+    write_record(run.plan, run_record(plan))
+    write_record(run.resolved, _resolved(plan, data, world))
+
+
+def _check_shared(run: RunFolder, ranks: Ranks) -> None:
+    """Refuse a run folder that not all ranks see; they could not find each other's checkpoints."""
+
+    def look() -> None:
+        if not run.plan.exists():
+            raise StorageError(
+                f"{run.path}: is not the folder that the first rank writes to. Use --runs with a folder on a "
+                "disk that all machines share."
+            )
+
+    ranks.together(look, ranks.words)
 
 
 def is_finished(plan: Plan, run: RunFolder) -> bool:
@@ -74,11 +104,25 @@ def is_finished(plan: Plan, run: RunFolder) -> bool:
 
 
 def _train_stages(
-    plan: Plan, run: RunFolder, data: PreparedData, world: World, console: Console
+    plan: Plan,
+    run: RunFolder,
+    data: PreparedData,
+    world: World,
+    console: Console,
+    *,
+    require_bitwise: bool,
 ) -> None:
     reporter = Reporter(console, sum(stage.tokens for stage in plan.stages))
     with stop_on_signals() as stop:
-        job = Job(plan=plan, run=run, data=data, world=world, reporter=reporter, stop=stop)
+        job = Job(
+            plan=plan,
+            run=run,
+            data=data,
+            world=world,
+            reporter=reporter,
+            stop=stop,
+            require_bitwise=require_bitwise,
+        )
         for stage in plan.stages:
             if run.stage(stage.folder).result.exists():
                 reporter.skip(stage.tokens)
@@ -87,6 +131,10 @@ def _train_stages(
                 train_stage(job, stage)
             except NumericsError as error:
                 raise NumericsError(f"{stage.folder}, {error}") from error
+            except Exception as error:
+                if world.ranks.size > 1 and is_lost_connection(error):
+                    raise world.ranks.lost(error) from error
+                raise
             seconds = reporter.stage_seconds
             reporter.say(
                 f"{stage.folder}: {stage.tokens:,} tokens in {clock(seconds)} "

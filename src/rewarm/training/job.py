@@ -1,14 +1,17 @@
 """What training needs besides the plan: the run folder, the data, the device, the console, the stop request."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from rewarm.data.batches import Batches
 from rewarm.data.datasets import PreparedData
+from rewarm.engine.ranks import Ranks
 from rewarm.engine.world import World, fingerprint
 from rewarm.plan import Plan, StagePlan
+from rewarm.plan.layout import Layout, plan_layout, rows_of
 from rewarm.runs.folder import RunFolder, StageFolder
+from rewarm.training.journal import Journal
 from rewarm.training.progress import Reporter
 from rewarm.training.signals import StopRequest
 
@@ -30,9 +33,29 @@ class Job:
     stop: StopRequest
     """Whether a signal has come."""
 
+    require_bitwise: bool = False
+    """Whether to refuse to go on where the last bits would differ from one run."""
+    written: dict[str, set[int]] = field(default_factory=dict[str, set[int]])
+    """Steps whose checkpoints this process has written, by the key of the stage."""
+
+    @property
+    def ranks(self) -> Ranks:
+        """This rank among the others."""
+        return self.world.ranks
+
+    def layout(self, stage: StagePlan) -> Layout:
+        """Return how a stage is spread over the ranks."""
+        return plan_layout(stage.campaign, self.plan.size_of(stage), self.ranks.size)
+
+    def journal(self, stage: StagePlan) -> Journal:
+        """Return the records of a stage."""
+        return Journal(folder=self.folder(stage), writes=self.ranks.is_first)
+
     def machine(self, stage: StagePlan) -> dict[str, str | int]:
         """Return what makes the bits of a stage differ."""
-        return fingerprint(self.world, stage.campaign.training.precision)
+        layout = self.layout(stage)
+        spread = {"layout": str(layout), "micro_batch": layout.micro_batch}
+        return fingerprint(self.world, stage.campaign.training.precision) | spread
 
     @cached_property
     def data_fingerprints(self) -> Mapping[str, str]:
@@ -43,9 +66,10 @@ class Job:
         """Return the folder of a stage."""
         return self.run.stage(stage.folder)
 
-    def batches(self, stage: StagePlan) -> Batches:
-        """Return the batches of a stage."""
+    def batches(self, stage: StagePlan, data_rank: int) -> Batches:
+        """Return the batches of a stage, and of them the rows of a data-parallel rank."""
         return Batches(
+            rows=rows_of(self.layout(stage), data_rank, stage.batch_sequences),
             stream=stage.stream,
             stores=self.data.train,
             seed=stage.campaign.seed,

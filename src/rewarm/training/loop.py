@@ -4,13 +4,14 @@ import time
 from contextlib import closing
 
 from rewarm.data.batches import Batch
+from rewarm.engine.failpoint import failpoint
 from rewarm.engine.manifest import verify
-from rewarm.engine.world import autocast
+from rewarm.engine.saver import Saver
 from rewarm.evaluation.continuations import continuation
-from rewarm.evaluation.validation import validation_loss, validation_sequences
+from rewarm.evaluation.validation import mean_loss, validation_sequences
 from rewarm.plan import StagePlan
 from rewarm.plan.record import source_counts, stage_record
-from rewarm.runs.files import append_record, read_records, write_record
+from rewarm.runs.files import read_records
 from rewarm.runs.records import (
     EvalRecord,
     SampleRecord,
@@ -19,9 +20,9 @@ from rewarm.runs.records import (
     ThroughputRecord,
 )
 from rewarm.training.job import Job
-from rewarm.training.records import record_event
+from rewarm.training.not_finite import MOST_REWINDS, not_finite, remedy
 from rewarm.training.state import TrainState, begin_stage, resume_stage, save_state
-from rewarm.training.step import StepResult, StepSettings, train_step
+from rewarm.training.step import StepResult, train_step
 
 
 def train_stage(job: Job, stage: StagePlan) -> None:
@@ -29,50 +30,92 @@ def train_stage(job: Job, stage: StagePlan) -> None:
 
     Raises:
         InterruptedRunError: a signal asked to stop; the state was saved.
-        NumericsError: a loss that is not finite.
+        NumericsError: a loss that is not finite, and the campaign says to stop, or going on did not help.
         StorageError: the disk is full.
     """
-    campaign = stage.campaign
-    folder = job.folder(stage)
+    job.journal(stage).write(job.folder(stage).record, stage_record(job.plan, stage))
+    saver = Saver(job.ranks, in_background=job.plan.campaign.checkpoints.in_background)
+    bad_step = 0
+    for _ in range(1 + MOST_REWINDS):
+        state = resume_stage(job, stage)
+        if state is None:
+            state = begin_stage(job, stage)
+            evaluate(job, stage, state)
+        back_at = _train(job, stage, state, saver, leave_out_until=bad_step)
+        saver.finish()
+        if back_at is None:
+            finish(job, stage, state)
+            return
+        bad_step = back_at
+    raise not_finite(bad_step, f"the stage was taken back {MOST_REWINDS} times")
+
+
+def _train(
+    job: Job, stage: StagePlan, state: TrainState, saver: Saver, *, leave_out_until: int
+) -> int | None:
+    """Do the steps that are left.
+
+    Args:
+        job: what training needs.
+        stage: the stage.
+        state: where it stands.
+        saver: of its checkpoints.
+        leave_out_until: the batches up to this step are not trained on.
+
+    Returns:
+        None when they are done, or the bad step because of which to go back to the newest checkpoint.
+    """
+    folder, journal = job.folder(stage), job.journal(stage)
     evaluation_steps = set(job.plan.evaluation_steps(stage))
     checkpoint_steps = set(job.plan.checkpoint_steps(stage))
-
-    write_record(folder.record, stage_record(job.plan, stage))
-    state = resume_stage(job, stage)
-    if state is None:
-        state = begin_stage(job, stage)
-        evaluate(job, stage, state)
-    settings = StepSettings(
-        micro_batch=campaign.micro_batch_sequences,
-        clip_norm=campaign.optimizer.clip_norm,
-        precision=campaign.training.precision,
-        world=job.world,
-    )
     speed = _Speed(state.step)
+    rows = job.batches(stage, state.model.grid.data_rank)
     with (
-        closing(job.batches(stage).prefetched(state.step + 1, stage.steps)) as batches,
+        closing(rows.prefetched(state.step + 1, stage.steps)) as batches,
         job.reporter.stage(stage, done=state.step),
     ):
         while state.step < stage.steps:
+            failpoint("in_step")
             began = time.monotonic()
             batch = next(batches)
             waited = time.monotonic() - began
-            lr = stage.schedule(batch.step)
-            result = train_step(state.model, state.optimizer, batch, lr, settings)
-            state.advance(batch)
+            lr, loss = stage.schedule(batch.step), float("nan")
+            if batch.step <= leave_out_until:
+                state.leave_out(batch.step)
+            else:
+                result = train_step(
+                    state.model,
+                    state.optimizer,
+                    batch,
+                    lr,
+                    clip_norm=stage.campaign.optimizer.clip_norm,
+                    scale=state.scale,
+                    flags=job.stop.flags(),
+                )
+                job.stop.agree(result.flags)
+                if result.is_finite:
+                    state.advance(batch)
+                    journal.append(folder.metrics, _step_record(stage, batch, lr, result))
+                elif remedy(stage, state, journal, batch.step, result) == "go back":
+                    return batch.step
+                else:
+                    state.leave_out(batch.step)
+                if stage.campaign.training.precision == "fp16":
+                    state.scale = state.scale.after(overflow=not result.is_finite)
+                loss = result.loss
             speed.add(time.monotonic() - began, waited)
-            append_record(folder.metrics, _step_record(stage, batch, lr, result))
             if state.step in evaluation_steps:
                 evaluate(job, stage, state)
-            stop = job.stop.signal
+            stop = job.stop.agreed
             if state.step in checkpoint_steps or stop is not None:
-                append_record(folder.throughput, speed.record(state.step, stage.batch_tokens))
-                save_state(job, stage, state)
-            job.reporter.step(batch.step, result.loss, lr, time.monotonic() - began)
+                journal.append(folder.throughput, speed.record(state.step, stage.batch_tokens))
+                save_state(job, stage, state, saver)
+            job.reporter.step(batch.step, loss, lr, time.monotonic() - began)
             if stop is not None:
-                record_event(folder, state.step, "interrupted", f"stopped by {stop.name}")
+                saver.finish()
+                journal.event(state.step, "interrupted", f"stopped by {stop.name}")
                 raise job.stop.interruption(f"step {state.step:,} of {stage.folder} is saved")
-    finish(job, stage, state)
+    return None
 
 
 def _step_record(stage: StagePlan, batch: Batch, lr: float, result: StepResult) -> StepRecord:
@@ -89,26 +132,21 @@ def _step_record(stage: StagePlan, batch: Batch, lr: float, result: StepResult) 
 
 def evaluate(job: Job, stage: StagePlan, state: TrainState) -> None:
     """Measure and record the validation loss on every dataset."""
-    campaign = stage.campaign
+    wanted, journal = stage.campaign.evaluation.sequences, job.journal(stage)
     for dataset in job.plan.datasets:
         store = job.data.validation[dataset]
-        sequences = validation_sequences(
-            store, dataset, stage.sequence_length, campaign.evaluation.sequences
-        )
-        wanted = campaign.evaluation.sequences
+        sequences = validation_sequences(store, dataset, stage.sequence_length, wanted)
         if state.step == 0 and sequences < wanted:
             message = f"{dataset} has {sequences:,} validation sequences, fewer than the {wanted:,} asked for"
-            record_event(job.folder(stage), 0, "warning", message)
+            journal.event(0, "warning", message)
             job.reporter.say(f"note: {message}; all of them are read")
-        with autocast(job.world, stage.campaign.training.precision):
-            loss = validation_loss(
-                state.model,
-                store,
-                sequences=sequences,
-                sequence_length=stage.sequence_length,
-                micro_batch=campaign.micro_batch_sequences,
-                device=job.world.device,
-            )
+        loss = mean_loss(
+            state.model.losses,
+            store,
+            sequences=sequences,
+            sequence_length=stage.sequence_length,
+            at_once=job.layout(stage).micro_batch,
+        )
         record = EvalRecord(
             step=state.step,
             tokens=state.step * stage.batch_tokens,
@@ -116,27 +154,34 @@ def evaluate(job: Job, stage: StagePlan, state: TrainState) -> None:
             loss=loss,
             sequences=sequences,
         )
-        append_record(job.folder(stage).evals, record)
+        journal.append(job.folder(stage).evals, record)
 
 
 def finish(job: Job, stage: StagePlan, state: TrainState) -> None:
     """Write the samples and the result; with the result there, the stage is finished."""
-    folder = job.folder(stage)
+    folder, journal = job.folder(stage), job.journal(stage)
     evaluation = job.plan.campaign.evaluation
-    folder.samples.unlink(missing_ok=True)
-    for prompt in evaluation.prompts:
-        with autocast(job.world, stage.campaign.training.precision):
-            text = continuation(
-                state.model,
+    samples = [
+        SampleRecord(
+            prompt=prompt,
+            continuation=continuation(
+                lambda context: state.model.next_token(context, stage.sequence_length),
                 job.data.tokenizer,
                 prompt,
                 num_tokens=evaluation.prompt_tokens,
-                sequence_length=stage.sequence_length,
-                device=job.world.device,
-            )
-        append_record(folder.samples, SampleRecord(prompt=prompt, continuation=text))
-    record_event(folder, state.step, "finished", f"finished after {state.step:,} steps")
-    write_record(folder.result, _result(job, stage, state))
+            ),
+        )
+        for prompt in evaluation.prompts
+    ]
+
+    def write() -> None:
+        folder.samples.unlink(missing_ok=True)
+        for sample in samples:
+            journal.append(folder.samples, sample)
+        journal.event(state.step, "finished", f"finished after {state.step:,} steps")
+        journal.write(folder.result, _result(job, stage, state))
+
+    job.ranks.first_alone(write)
 
 
 def _result(job: Job, stage: StagePlan, state: TrainState) -> StageResult:
@@ -159,7 +204,7 @@ def _result(job: Job, stage: StagePlan, state: TrainState) -> StageResult:
         read=source_counts(state.read),
         ledger=source_counts(state.ledger),
         train_seconds=seconds,
-        weights_sha256=manifest.files["model.safetensors"].sha256,
+        weights_sha256=manifest.digest("model"),
     )
 
 

@@ -1,7 +1,7 @@
 """Stopping when asked: the first signal lets the current step finish and be saved, a second one does not."""
 
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -16,13 +16,29 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
+        """What has come to this process."""
+        self.agreed: signal.Signals | None = None
+        """What all ranks know of, and stop for at the same step."""
+
+    def flags(self) -> list[float]:
+        """Return which signal has come, in numbers that can be added up over ranks."""
+        return [float(self.signal == number) for number in EXIT_CODES]
+
+    def agree(self, flags: Sequence[float]) -> None:
+        """Take over a signal that has come to any rank.
+
+        Args:
+            flags: of all ranks, added up.
+        """
+        come = [number for number, count in zip(EXIT_CODES, flags, strict=True) if count]
+        self.agreed = come[-1] if come else None
 
     def interruption(self, what: str) -> InterruptedRunError:
         """Return the error that ends the run, saying what was saved."""
-        assert self.signal is not None, "only called after a signal"
+        assert self.agreed is not None, "only called after a signal"
         return InterruptedRunError(
-            f"stopped by {self.signal.name}; {what}. The same command goes on from there.",
-            EXIT_CODES[self.signal],
+            f"stopped by {self.agreed.name}; {what}. The same command goes on from there.",
+            EXIT_CODES[self.agreed],
         )
 
 

@@ -5,8 +5,7 @@ are not the same. A *new stage* takes weights (and, if asked, the optimizer) fro
 its own count. A *resume* takes everything from a checkpoint of the very same stage, or refuses.
 """
 
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,15 +13,17 @@ from typing import Any
 import torch
 from torch import nn
 from torch.optim import AdamW
-from transformers import PreTrainedModel
 
 from rewarm import __version__
-from rewarm.campaign import PRESETS
 from rewarm.data.batches import Batch
-from rewarm.engine import checkpoint
+from rewarm.engine.checkpoint import Checkpoint, Groups, load
+from rewarm.engine.grid import make_grid
+from rewarm.engine.loss_scale import LossScale
 from rewarm.engine.optimizer import build_adamw
 from rewarm.engine.retention import newest_valid, prune, sweep
+from rewarm.engine.saver import Saver
 from rewarm.engine.snapshot import (
+    fill,
     load_model_tensors,
     load_optimizer_tensors,
     load_random_tensors,
@@ -30,15 +31,15 @@ from rewarm.engine.snapshot import (
     optimizer_tensors,
     random_tensors,
 )
+from rewarm.engine.tensor_parts import parts_to_write, whole_parts
 from rewarm.engine.world import derive_seed
 from rewarm.errors import CheckpointError, MismatchError
-from rewarm.models.build import build_preset
-from rewarm.models.folder import load_folder
-from rewarm.models.head import check_head
+from rewarm.models.head import check_head, check_head_of
 from rewarm.plan import StagePlan
 from rewarm.replay import Count, add_counts
+from rewarm.training.base import BaseModel, base_model
 from rewarm.training.job import Job
-from rewarm.training.records import cut_back, record_event
+from rewarm.training.model import TrainedModel
 
 MODEL, OPTIMIZER, RANDOM = "model", "optimizer", "random"
 
@@ -47,20 +48,24 @@ MODEL, OPTIMIZER, RANDOM = "model", "optimizer", "random"
 class TrainState:
     """A stage under way."""
 
-    model: PreTrainedModel
+    model: TrainedModel
     """The weights."""
     optimizer: AdamW
     """Its moments."""
+    scale: LossScale
+    """Of the loss, for fp16."""
     step: int = 0
     """Steps done."""
     read: dict[str, Count] = field(default_factory=dict[str, Count])
     """Sequences really read in this stage, by source."""
     ledger_before: dict[str, Count] = field(default_factory=dict[str, Count])
     """Sequences read from the base model up to the beginning of this stage."""
+    left_out: list[int] = field(default_factory=list[int])
+    """Steps whose batches were left out because something was not finite."""
 
     @property
     def ledger(self) -> dict[str, Count]:
-        """Sequences read from the base model until now."""
+        """Sequences read from the base model up to now."""
         return add_counts(self.ledger_before, self.read)
 
     def advance(self, batch: Batch) -> None:
@@ -70,6 +75,11 @@ class TrainState:
         again = {source: Count(replayed=count) for source, count in batch.replayed.items()}
         self.read = add_counts(self.read, add_counts(seen, again))
 
+    def leave_out(self, step: int) -> None:
+        """Count a step whose batch was not trained on."""
+        self.step = step
+        self.left_out.append(step)
+
 
 def begin_stage(job: Job, stage: StagePlan) -> TrainState:
     """Start a stage: the parent's or the base model's weights, its own count, its own random numbers.
@@ -78,25 +88,26 @@ def begin_stage(job: Job, stage: StagePlan) -> TrainState:
         CheckpointError: the parent's checkpoint, or the base model, cannot be used.
         MismatchError: data of this stage has changed since the parent read it.
     """
-    model = _base_model(job, stage)
-    optimizer = _optimizer(stage, model)
-    state = TrainState(model=model, optimizer=optimizer)
+    base, state = _fresh(job, stage)
     what = "the base model"
-    if stage.parent is not None:
-        folder = job.folder(stage.parent).checkpoint(stage.start_step)
-        tensors, saved = checkpoint.load(folder)
-        _check_same(saved, {"stage": stage.parent.key, "step": stage.start_step}, folder)
-        _check_data(job, saved, folder)
-        load_model_tensors(model, tensors[MODEL])
-        if stage.stage.optimizer == "keep":
-            load_optimizer_tensors(model, optimizer, tensors[OPTIMIZER])
-        state.ledger_before = _counts(saved["ledger"])
+    if stage.parent is None:
+        weights = base.weights()
+        for model in state.model.models:
+            fill(model_tensors(model), weights)
+    else:
+        saved = load(job.folder(stage.parent).checkpoint(stage.start_step), job.ranks)
+        _check_same(saved, {"stage": stage.parent.key, "step": stage.start_step})
+        _check_data(job, saved)
+        _load(state, saved, optimizer=stage.stage.optimizer == "keep")
+        state.ledger_before = _counts(saved.state["ledger"])
         what = (
             f"{stage.parent.folder} at step {stage.start_step:,}, optimizer {stage.stage.optimizer}"
         )
-    torch.manual_seed(derive_seed(stage.campaign.seed, "stage", stage.name))
-    cut_back(job.folder(stage), -1)
-    record_event(job.folder(stage), 0, "started", f"started from {what}")
+    _check_head(job, base, state)
+    torch.manual_seed(_seed(state, stage))
+    journal = job.journal(stage)
+    journal.cut_back(-1)
+    journal.event(0, "started", f"started from {what}")
     return state
 
 
@@ -109,50 +120,49 @@ def resume_stage(job: Job, stage: StagePlan) -> TrainState | None:
     Raises:
         MismatchError: the data or the tokenizer has changed.
     """
-    folder = job.folder(stage)
-    sweep(folder.checkpoints)
+    folder, journal = job.folder(stage), job.journal(stage)
+    job.ranks.first_alone(lambda: _swept(folder.checkpoints))
 
     def damaged(path: Path, reason: str) -> None:
         message = f"{path.name} is damaged and was passed over: {reason}"
-        record_event(folder, 0, "damaged", message)
+        journal.event(0, "damaged", message)
         job.reporter.say(f"[yellow]{stage.folder}: {message}[/yellow]")
 
-    newest = newest_valid(folder.checkpoints, damaged)
-    if newest is None:
+    saved = newest_valid(folder.checkpoints, damaged, job.ranks)
+    if saved is None:
         return None
-    tensors, saved = checkpoint.load(newest)
-    _check_same(saved, {"stage": stage.key}, newest)
-    _check_data(job, saved, newest)
-    model = _base_model(job, stage)
-    optimizer = _optimizer(stage, model)
-    load_model_tensors(model, tensors[MODEL])
-    load_optimizer_tensors(model, optimizer, tensors[OPTIMIZER])
-    load_random_tensors(tensors[RANDOM], job.world.device)
-    step = int(saved["step"])
-    again = cut_back(folder, step)
-    job.reporter.say(f"{stage.folder}: resumed from step {step:,}")
-    record_event(
-        folder, step, "resumed", f"resumed from step {step:,}; {again} later steps are done again"
+    _check_same(saved, {"stage": stage.key})
+    _check_data(job, saved)
+    _check_machine(job, stage, saved)
+    base, state = _fresh(job, stage)
+    _load(state, saved, optimizer=True)
+    _check_head(job, base, state)
+    state.step = int(saved.state["step"])
+    state.read = _counts(saved.state["read"])
+    state.ledger_before = _counts(saved.state["ledger_before"])
+    state.left_out = list(saved.state.get("left_out", []))
+    if "loss_scale" in saved.state:
+        value, good_steps = saved.state["loss_scale"]
+        state.scale = LossScale(value=value, good_steps=good_steps)
+    again = journal.cut_back(state.step)
+    job.reporter.say(f"{stage.folder}: resumed from step {state.step:,}")
+    journal.event(
+        state.step,
+        "resumed",
+        f"resumed from step {state.step:,}; {again} later steps are done again",
     )
-    _note_other_machine(job, stage, saved)
-    return TrainState(
-        model=model,
-        optimizer=optimizer,
-        step=step,
-        read=_counts(saved["read"]),
-        ledger_before=_counts(saved["ledger_before"]),
-    )
+    _load_random(job, stage, state, saved)
+    return state
 
 
-def save_state(job: Job, stage: StagePlan, state: TrainState) -> None:
-    """Commit the state, then let go of checkpoints that are no longer needed.
+def save_state(job: Job, stage: StagePlan, state: TrainState, saver: Saver) -> None:
+    """Save the state, and then let go of checkpoints that are no longer needed.
 
     Raises:
         StorageError: the disk is full; older checkpoints are intact.
     """
     folder = job.folder(stage)
-    for path in (folder.metrics, folder.evals, folder.throughput):
-        _sync(path)
+    job.journal(stage).sync()
     saved = {
         "rewarm": __version__,
         "stage": stage.key,
@@ -160,99 +170,171 @@ def save_state(job: Job, stage: StagePlan, state: TrainState) -> None:
         "read": _as_json(state.read),
         "ledger_before": _as_json(state.ledger_before),
         "ledger": _as_json(state.ledger),
+        "left_out": state.left_out,
+        "loss_scale": [state.scale.value, state.scale.good_steps],
         "data": dict(job.data_fingerprints),
         "tokenizer": job.data.tokenizer.fingerprint,
         "machine": job.machine(stage),
     }
-    tensors = {
-        MODEL: model_tensors(state.model),
-        OPTIMIZER: optimizer_tensors(state.model, state.optimizer),
-        RANDOM: random_tensors(job.world.device),
-    }
-    checkpoint.save(folder.checkpoint(state.step), tensors, saved)
-    keep = job.plan.campaign.checkpoints.keep
-    if keep != "all":
-        protected = {*job.plan.branch_steps(stage), stage.steps}
-        prune(folder.checkpoints, keep, protected)
-
-
-def _base_model(job: Job, stage: StagePlan) -> PreTrainedModel:
-    """Build or load the model that the campaign starts from, on the device, ready to train."""
-    campaign = stage.campaign
-    if campaign.model.from_ is not None:
-        model = load_folder(job.plan.loaded.root / Path(campaign.model.from_).expanduser())
-    else:
-        assert campaign.model.preset is not None, "a model is a preset or a folder"
-        model = build_preset(
-            PRESETS[campaign.model.preset],
-            vocabulary=campaign.model.vocabulary or job.data.tokenizer.vocabulary,
-            sequence_length=campaign.sequence_length,
-            seed=derive_seed(campaign.seed, "weights"),
-        )
-    _check_vocabulary(job, model)
-    nn.Module.to(model, job.world.device)
-    check_head(model)
-    return model.train()
-
-
-def _check_vocabulary(job: Job, model: PreTrainedModel) -> None:
-    rows = int(model.get_input_embeddings().num_embeddings)  # pyright: ignore[reportArgumentType]
-    entries = job.data.tokenizer.vocabulary
-    if rows < entries:
-        raise MismatchError(
-            f"the tokenizer {job.data.tokenizer.path} has {entries:,} entries, the model's embedding only "
-            f"{rows:,} rows, so some tokens have no vector. Use the model's own tokenizer, or set "
-            "model.vocabulary."
-        )
-
-
-def _optimizer(stage: StagePlan, model: PreTrainedModel) -> AdamW:
-    settings = stage.campaign.optimizer
-    return build_adamw(
-        model, betas=settings.betas, eps=settings.eps, weight_decay=settings.weight_decay
+    saver.save(
+        folder.checkpoint(state.step), _groups(job, state), saved, _pruning(job, stage, state.step)
     )
 
 
-def _check_same(saved: Mapping[str, Any], expected: Mapping[str, object], folder: Path) -> None:
+def _groups(job: Job, state: TrainState) -> Groups:
+    """Return what this rank writes."""
+    model = state.model
+    weights = {
+        name: tensor
+        for part in model.models
+        for name, tensor in model_tensors(part).items()
+        if name not in model.copied
+    }
+    moments = {
+        name: tensor
+        for part in model.models
+        for name, tensor in optimizer_tensors(part, state.optimizer).items()
+        if name.rpartition(".")[0] not in model.copied
+    }
+    draws = random_tensors(job.world.device)
+    return {
+        MODEL: parts_to_write(weights, model.grid),
+        OPTIMIZER: parts_to_write(moments, model.grid),
+        RANDOM: whole_parts({_random_name(job, name): draw for name, draw in draws.items()}),
+    }
+
+
+def _random_name(job: Job, name: str) -> str:
+    return name if job.ranks.size == 1 else f"{job.ranks.rank}.{name}"
+
+
+def _pruning(job: Job, stage: StagePlan, step: int) -> Callable[[], None]:
+    """Return what is done when the checkpoint of a step is committed."""
+    keep = job.plan.campaign.checkpoints.keep
+
+    def pruned() -> None:
+        job.written.setdefault(stage.key, set()).add(step)
+        if keep != "all":
+            lasting = job.plan.lasting_steps(stage)
+            prune(job.folder(stage).checkpoints, keep, lasting, intact=job.written[stage.key])
+
+    return pruned
+
+
+def _fresh(job: Job, stage: StagePlan) -> tuple[BaseModel, TrainState]:
+    """Make the model of a stage in memory, its weights undefined, and its optimizer."""
+    base = base_model(job, stage)
+    campaign = stage.campaign
+    model = TrainedModel(
+        base.empty,
+        make_grid(job.world, job.layout(stage)),
+        precision=campaign.training.precision,
+        entries=job.data.tokenizer.vocabulary,
+        in_one_order=campaign.training.deterministic == "world-invariant",
+    )
+    settings = campaign.optimizer
+    optimizer = build_adamw(
+        nn.ModuleList(model.parts),
+        betas=settings.betas,
+        eps=settings.eps,
+        weight_decay=settings.weight_decay,
+    )
+    scale = LossScale.first(campaign.training.precision)
+    return base, TrainState(model=model, optimizer=optimizer, scale=scale)
+
+
+def _load(state: TrainState, saved: Checkpoint, *, optimizer: bool) -> None:
+    names = state.model.names
+    for model in state.model.models:
+        load_model_tensors(model, saved.groups[MODEL], elsewhere=names)
+        if optimizer:
+            load_optimizer_tensors(model, state.optimizer, saved.groups[OPTIMIZER], elsewhere=names)
+
+
+def _check_head(job: Job, base: BaseModel, state: TrainState) -> None:
+    """Check once that the losses are the model's own, whatever the rank that has it whole."""
+    if job.ranks.size == 1:
+        check_head(state.model.models[0])
+        return
+    job.ranks.together(
+        (lambda: check_head_of(base.config)) if job.ranks.is_first else None, job.ranks.waiting
+    )
+
+
+def _seed(state: TrainState, stage: StagePlan, *labels: str) -> int:
+    """Return the seed of a rank's draws; ranks with different data draw differently."""
+    data_rank = state.model.grid.data_rank
+    place = (f"data rank {data_rank}",) if data_rank else ()
+    return derive_seed(stage.campaign.seed, "stage", stage.name, *labels, *place)
+
+
+def _load_random(job: Job, stage: StagePlan, state: TrainState, saved: Checkpoint) -> None:
+    """Set the generators to where they were; on another number of ranks, to a new seed of this step."""
+    draws = saved.groups[RANDOM].whole()
+    if saved.state["machine"].get("ranks", 1) == job.ranks.size:
+        mine = {
+            name.split(".")[-1]: draw
+            for name, draw in draws.items()
+            if name == _random_name(job, name.split(".")[-1])
+        }
+        load_random_tensors(mine, job.world.device)
+        return
+    torch.manual_seed(_seed(state, stage, f"step {state.step}"))
+
+
+def _swept(checkpoints: Path) -> None:
+    sweep(checkpoints)
+
+
+def _check_same(saved: Checkpoint, expected: Mapping[str, object]) -> None:
     """Refuse a checkpoint that is not what its place says."""
     for name, value in expected.items():
-        if saved.get(name) != value:
+        if saved.state.get(name) != value:
             raise CheckpointError(
-                f"{folder}: is a checkpoint of {name} {saved.get(name)!r}, expected {value!r}; a folder was "
-                "copied or renamed. Put the right one back, or remove it to train the stage again."
+                f"{saved.folder}: is a checkpoint of {name} {saved.state.get(name)!r}, expected {value!r}; a "
+                "folder was copied or renamed. Put the right one back, or remove it to train the stage again."
             )
 
 
-def _check_data(job: Job, saved: Mapping[str, Any], folder: Path) -> None:
+def _check_data(job: Job, saved: Checkpoint) -> None:
     """Refuse to go on with other tokens than those the checkpoint was trained on."""
-    if saved["tokenizer"] != job.data.tokenizer.fingerprint:
+    if saved.state["tokenizer"] != job.data.tokenizer.fingerprint:
         raise MismatchError(
-            f"{folder}: was trained with another tokenizer than {job.data.tokenizer.path}. Put the old "
+            f"{saved.folder}: was trained with another tokenizer than {job.data.tokenizer.path}. Put the old "
             "tokenizer back, or give the campaign another name to start anew."
         )
-    for source in saved["ledger"]:
+    for source in saved.state["ledger"]:
         now = job.data_fingerprints.get(source)
-        if now is not None and saved["data"].get(source) != now:
+        if now is not None and saved.state["data"].get(source) != now:
             raise MismatchError(
-                f"{folder}: the tokens of {source!r} have changed since it was trained, so neither its data "
-                "order nor its replay would be what was planned. Put the old tokens back, or give the "
+                f"{saved.folder}: the tokens of {source!r} have changed since it was trained, so neither its "
+                "data order nor its replay would be what was planned. Put the old tokens back, or give the "
                 "campaign another name to start anew."
             )
 
 
-def _note_other_machine(job: Job, stage: StagePlan, saved: Mapping[str, Any]) -> None:
-    """Say when something has changed that makes bits differ."""
+def _check_machine(job: Job, stage: StagePlan, saved: Checkpoint) -> None:
+    """Say when something has changed that makes bits differ, or refuse if bits are what counts.
+
+    Raises:
+        MismatchError: something has changed, and `--require-bitwise` was given.
+    """
+    before: dict[str, Any] = saved.state["machine"]
     changed = [
-        f"{name} {saved['machine'].get(name)} → {value}"
+        f"{name} {before.get(name)} → {value}"
         for name, value in job.machine(stage).items()
-        if saved["machine"].get(name) != value
+        if before.get(name, value) != value
     ]
-    if changed:
-        message = (
-            f"the machine differs ({', '.join(changed)}): the last bits may differ from one run"
+    if not changed:
+        return
+    if job.require_bitwise:
+        raise MismatchError(
+            f"{saved.folder}: the machine differs ({', '.join(changed)}), so the last bits would differ from "
+            "one run. Go on where it was begun, or without --require-bitwise."
         )
-        record_event(job.folder(stage), int(saved["step"]), "warning", message)
-        job.reporter.say(f"[yellow]{stage.folder}: {message}[/yellow]")
+    message = f"the machine differs ({', '.join(changed)}): the last bits may differ from one run"
+    job.journal(stage).event(int(saved.state["step"]), "warning", message)
+    job.reporter.say(f"[yellow]{stage.folder}: {message}[/yellow]")
 
 
 def _as_json(counts: Mapping[str, Count]) -> dict[str, list[int]]:
@@ -261,10 +343,3 @@ def _as_json(counts: Mapping[str, Count]) -> dict[str, list[int]]:
 
 def _counts(saved: Mapping[str, list[int]]) -> dict[str, Count]:
     return {source: Count(new, replayed) for source, (new, replayed) in saved.items()}
-
-
-def _sync(path: Path) -> None:
-    """Make what was appended durable before a checkpoint says that it happened."""
-    if path.exists():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())

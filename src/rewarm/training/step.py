@@ -1,80 +1,72 @@
-"""One optimizer step: micro-batches, one mean over the whole batch, clipping, the rate, the update."""
+"""One optimizer step: gradients of the batch, agreement on what they are, clipping, the rate, the update."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
-import numpy as np
-import torch
 from torch.optim import Optimizer
-from transformers import PreTrainedModel
 
 from rewarm.data.batches import Batch
-from rewarm.engine.optimizer import clip_gradients, set_lr
-from rewarm.engine.world import Precision, World, autocast
-from rewarm.errors import NumericsError
-from rewarm.models.loss import head_and_loss
+from rewarm.engine.gradients import clip, multiply
+from rewarm.engine.loss_scale import LossScale
+from rewarm.engine.optimizer import set_lr
+from rewarm.training.model import TrainedModel
 
 
-class StepResult(NamedTuple):
-    """What a step measured, before its update."""
+@dataclass(frozen=True, kw_only=True)
+class StepResult:
+    """What a step measured, before its update; the same on all ranks."""
 
     loss: float
     """Mean loss over the batch, nats per token."""
     gradient_norm: float
     """Global norm of the gradient before clipping."""
+    flags: list[float]
+    """The flags of all ranks, added up."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class StepSettings:
-    """How every step of a campaign is carried out."""
-
-    micro_batch: int
-    """Sequences that go through the model at once; divides the batch."""
-    clip_norm: float
-    """Largest global norm of the gradient."""
-    precision: Precision
-    """Arithmetic of the matrix products."""
-    world: World
-    """The device."""
+    @property
+    def is_finite(self) -> bool:
+        """Whether the weights were updated."""
+        return math.isfinite(self.loss) and math.isfinite(self.gradient_norm)
 
 
 def train_step(
-    model: PreTrainedModel, optimizer: Optimizer, batch: Batch, lr: float, settings: StepSettings
+    model: TrainedModel,
+    optimizer: Optimizer,
+    batch: Batch,
+    lr: float,
+    *,
+    clip_norm: float,
+    scale: LossScale,
+    flags: Sequence[float] = (),
 ) -> StepResult:
-    """Do one step.
+    """Do one step. If the loss or the gradient is not finite, on any rank, no rank touches its weights.
 
-    The loss is Σ token losses / number of tokens of the whole batch, whatever the micro-batches, so they
-    change nothing but the order of floating-point sums.
+    The loss is Σ token losses / number of tokens of the whole batch, whatever the micro-batches and the
+    ranks, so they change nothing but the order of floating-point sums.
 
     Args:
         model: in training mode.
         optimizer: over its parameters.
-        batch: the sequences.
+        batch: this rank's sequences of it, and the counts of all.
         lr: learning rate of this step, absolute.
-        settings: how it is carried out.
-
-    Raises:
-        NumericsError: the loss or the gradient is not finite; the weights were not touched.
+        clip_norm: largest global norm of the gradient.
+        scale: of the loss.
+        flags: numbers to be added up over all ranks on the way.
     """
-    tokens = torch.from_numpy(batch.tokens.astype(np.int64))
-    num_tokens = tokens[:, 1:].numel()
-    total = torch.zeros((), dtype=torch.float64, device=settings.world.device)
-    for part in tokens.split(settings.micro_batch):
-        rows = part.to(settings.world.device, non_blocking=True)
-        with autocast(settings.world, settings.precision):
-            loss = head_and_loss(model, rows[:, :-1], rows[:, 1:])
-        (loss / num_tokens).backward()
-        total += loss.detach()
-    norm = clip_gradients(model, settings.clip_norm)
-    result = StepResult((total / num_tokens).item(), norm.item())
-    if not np.isfinite(result).all():
-        optimizer.zero_grad(set_to_none=True)
-        raise NumericsError(
-            f"step {batch.step:,}: loss {result.loss}, gradient norm {result.gradient_norm}. The weights "
-            "were not touched and the last checkpoint is good. A smaller max_lr, a longer warmup or fp32 "
-            "precision usually helps; look at this batch if it happens again at the same step."
-        )
-    set_lr(optimizer, lr)
-    optimizer.step()
+    divisor = batch.num_tokens / scale.value
+    loss = model.backward(batch.tokens, divisor)
+    total, norm, sums = model.totals(loss, flags)
+    norm = norm / scale.value
+    result = StepResult(
+        loss=(total / batch.num_tokens).item(), gradient_norm=norm.item(), flags=sums
+    )
+    if result.is_finite:
+        parameters = model.parameters()
+        if scale.value != 1:
+            multiply(parameters, 1 / scale.value)
+        clip(parameters, norm, clip_norm)
+        set_lr(optimizer, lr)
+        optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return result
