@@ -55,8 +55,9 @@ def test_help_loads_nothing_heavy():
     assert loaded(COMMAND, "--help") == set()
 
 
-def test_the_plan_of_the_largest_model_loads_no_torch():
-    assert not loaded(COMMAND, "plan", "campaigns/paper-pile-slimpajama-9.6b.toml") & {
+@pytest.mark.parametrize("spread", [(), ("--ranks", "1656", "--tp", "6", "--pp", "4")])
+def test_the_plan_of_the_largest_model_loads_no_torch(spread):
+    assert not loaded(COMMAND, "plan", "campaigns/paper-pile-slimpajama-9.6b.toml", *spread) & {
         "torch",
         "transformers",
     }

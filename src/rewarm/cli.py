@@ -84,27 +84,37 @@ def plan(
     throughput: Annotated[float | None, typer.Option(min=1e-9, help="Tokens per second.")] = None,
     price: Annotated[float | None, typer.Option(min=0, help="Price of an hour.")] = None,
     prepared: Prepared = None,
+    ranks: Annotated[int | None, typer.Option(min=1, help="Spread it over so many ranks.")] = None,
+    tp: Annotated[int | None, typer.Option(help="Same as --set parallel.tensor=N.")] = None,
+    pp: Annotated[int | None, typer.Option(help="Same as --set parallel.pipeline=N.")] = None,
+    shard: Annotated[int | None, typer.Option(help="Same as --set parallel.shard=N.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
-    """Say what a campaign will do and cost, before it runs."""
+    """Say what a campaign will do and cost, before it runs; with --ranks, what each rank holds."""
     from rewarm.errors import CampaignError
     from rewarm.plan import make_plan
+    from rewarm.plan.choice import choose_layouts
     from rewarm.plan.cost import cost
     from rewarm.plan.drawing import write_picture
-    from rewarm.plan.record import run_record
+    from rewarm.plan.layout_text import print_layouts, record_json
     from rewarm.plan.text import print_plan
 
     if price is not None and throughput is None:
         raise CampaignError("--price is of an hour, so --throughput is needed to know the hours")
-    loaded = _load(file, settings, root)
+    sides = {"tensor": ("--tp", tp), "pipeline": ("--pp", pp), "shard": ("--shard", shard)}
+    loaded = _load(file, _with_sides(settings, sides, ranks), root)
     made = make_plan(loaded)
+    layouts = None if ranks is None else choose_layouts(made, ranks)
     if picture is not None:
         write_picture(made, picture)
     if as_json:
-        typer.echo(run_record(made).model_dump_json(indent=2))
+        typer.echo(record_json(made, layouts))
         return
     sizes, notes = _known_sizes(loaded, prepared)
-    print_plan(_console(error=False), made, cost(made, throughput, price), sizes, notes)
+    console = _console(error=False)
+    print_plan(console, made, cost(made, throughput, price), sizes, notes)
+    if layouts is not None:
+        print_layouts(console, layouts)
 
 
 @app.command()
@@ -296,6 +306,25 @@ def _load(file: Path, settings: list[str] | None, root: Path | None) -> "LoadedC
     from rewarm.campaign import load_campaign
 
     return load_campaign(file, settings or (), root=root)
+
+
+def _with_sides(
+    settings: list[str] | None, sides: dict[str, tuple[str, int | None]], ranks: int | None
+) -> list[str]:
+    """Return the settings with the sides of a layout that options of their own give."""
+    from rewarm.errors import CampaignError
+
+    found = list(settings or ())
+    for side, (option, count) in sides.items():
+        path = f"parallel.{side}"
+        if count is None:
+            continue
+        if ranks is None:
+            raise CampaignError(f"{option} divides ranks; say with --ranks how many there are")
+        if any(setting.partition("=")[0].strip() == path for setting in settings or ()):
+            raise CampaignError(f"{option} and --set {path} set the same value; give one of them")
+        found.append(f"{path}={count}")
+    return found
 
 
 def _prepared(loaded: "LoadedCampaign", prepared: Path | None) -> Path:

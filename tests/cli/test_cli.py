@@ -151,6 +151,61 @@ def test_plan_takes_changes(untouched):
     assert [s.steps for s in record.stages if s.name == "update"] == [21, 21]
 
 
+def test_plan_spreads_a_campaign_over_ranks(untouched):
+    """The tiny campaign has 8 sequences in a batch, 2 blocks and 2 heads."""
+    sides = ("--ranks", 8, "--tp", 2, "--pp", 2, "--shard", 1)
+    done = rewarm("plan", untouched.file, *sides, "--set", "training.micro_batch=2")
+    assert (done.code, done.err) == (0, "")
+    assert "8 ranks, pipeline 2 × replicate 2 × tensor 2" in done.out
+    assert "each data rank has 4 of 8 sequences: micro-batch 2, 2 of them in a step" in done.out
+    assert "a rank of the pipeline waits 33.3% of a step (1f1b)" in done.out
+    assert "of 80 GB" in done.out
+    rows = [line.split("│") for line in done.out.splitlines() if line.startswith("│")]
+    assert [row[1].strip() for row in rows][-2:] == ["0", "1"]
+
+
+def test_plan_as_json_has_the_layouts_beside_the_record(untouched):
+    sides = ("--ranks", 4, "--tp", 2, "--json")
+    done = rewarm("plan", untouched.file, *sides)
+    assert (done.code, done.err) == (0, "")
+    found = json.loads(done.out)
+    alone = json.loads(rewarm("plan", untouched.file, "--json").out)
+    assert found["plan"] == alone
+    (layout,) = found["layouts"]
+    assert (layout["ranks"], layout["tensor"], layout["shard"], layout["bubble"]) == (4, 2, 2, 0)
+    assert layout["stages"] == [stage["folder"] for stage in alone["stages"]]
+    (memory,) = layout["memory_bytes"]
+    assert memory["total"] == sum(
+        memory[part] for part in memory if part not in ("blocks", "held", "total")
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--tp", 2), "--tp divides ranks; say with --ranks how many there are"),
+        (
+            ("--ranks", 4, "--tp", 2, "--set", "parallel.tensor=4"),
+            "--tp and --set parallel.tensor set the same value; give one of them",
+        ),
+        (("--ranks", 3), "the batch of 8 sequences cannot be divided among 3 ranks"),
+        (
+            ("--ranks", 4, "--pp", 4, "--set", "training.micro_batch=4"),
+            "2 micro-batches on each rank; a pipeline of 4 ranks needs 4",
+        ),
+        (("--ranks", 8, "--tp", 4), "does not divide the model's 2 attention heads"),
+        (
+            ("--ranks", 4, "--pp", 4, "--set", "training.micro_batch=2"),
+            "a pipeline of 4 stages cannot be made of 2 blocks",
+        ),
+    ],
+)
+def test_plan_refuses_spreads_that_cannot_be(untouched, arguments, message):
+    done = rewarm("plan", untouched.file, *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err
+
+
 def test_plan_draws_a_picture(untouched, tmp_path):
     picture = tmp_path / "new" / "plan.svg"
     done = rewarm("plan", untouched.file, "--picture", picture)

@@ -77,13 +77,15 @@ def test_every_head_has_whole_dimensions(name):
     assert preset.width % preset.heads == 0
 
 
-def test_memory_is_16_bytes_a_parameter_and_the_activations():
-    """34 bytes for each token, layer and unit of width in bf16, twice that in fp32 (2205.05198)."""
-    size = preset_size("neox-405m", 50_304)
-    kept = 34 * 8192 * 24 * 1024
-    assert size.memory_bytes(8192, "bf16") == 16 * 405_334_016 + kept
-    assert size.memory_bytes(8192, "fp32") == 16 * 405_334_016 + 2 * kept
-    assert size.checkpoint_bytes == 12 * 405_334_016
+def test_a_checkpoint_is_12_bytes_a_parameter():
+    assert preset_size("neox-405m", 50_304).checkpoint_bytes == 12 * 405_334_016
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_parts_of_a_preset_add_up(name):
+    size = preset_size(name, 300)
+    blocks = size.layers * (size.block_split + size.block_whole)
+    assert blocks + size.outside + 2 * 300 * size.width == size.parameters
 
 
 def test_a_folder_with_a_head_of_its_own(planned, pieces, folder):
@@ -102,6 +104,52 @@ def test_a_folder_whose_head_is_the_embedding(planned, pieces, folder):
     assert size.embedding == 0
     attention = 12 * LAYERS * WIDTH * 8
     assert size.flops_per_token(8) == 6 * size.parameters + attention
+
+
+def in_blocks(block: dict[str, list[int]]) -> dict[str, list[int]]:
+    return {
+        f"model.layers.{n}.{name}": shape for n in range(LAYERS) for name, shape in block.items()
+    }
+
+
+def test_the_blocks_of_a_folder_in_parts(planned, pieces, folder):
+    """Tensor ranks split matrices and the biases of what they put out; what is added up is whole."""
+    split = {
+        "attention.query_key_value.weight": [3 * WIDTH, WIDTH],
+        "attention.query_key_value.bias": [3 * WIDTH],
+        "attention.dense.weight": [WIDTH, WIDTH],
+        "mlp.dense_h_to_4h.weight": [4 * WIDTH, WIDTH],
+        "mlp.dense_h_to_4h.bias": [4 * WIDTH],
+        "mlp.dense_4h_to_h.weight": [WIDTH, 4 * WIDTH],
+    }
+    whole = {
+        "input_layernorm.weight": [WIDTH],
+        "input_layernorm.bias": [WIDTH],
+        "attention.dense.bias": [WIDTH],
+        "mlp.dense_4h_to_h.bias": [WIDTH],
+    }
+    norm = {"norm.weight": [WIDTH]}
+    write_header(folder / "model.safetensors", EMBEDDING | in_blocks(split | whole) | norm | HEAD)
+    size = planned(pieces["both"], FROM_FOLDER).size
+    assert size.block_split == num_parameters(split)
+    assert size.block_whole == num_parameters(whole)
+    assert (size.outside, size.tied, size.gated) == (WIDTH, False, False)
+    assert size.intermediate == 4 * WIDTH
+
+
+def test_a_gate_and_a_tied_head_are_seen(planned, pieces, folder):
+    inner = 48
+    block = {
+        "mlp.gate_proj.weight": [inner, WIDTH],
+        "mlp.up_proj.weight": [inner, WIDTH],
+        "mlp.down_proj.weight": [WIDTH, inner],
+    }
+    config = CONFIG | {"intermediate_size": inner}
+    (folder / "config.json").write_text(json.dumps(config))
+    write_header(folder / "model.safetensors", EMBEDDING | in_blocks(block))
+    size = planned(pieces["both"], FROM_FOLDER).size
+    assert (size.gated, size.tied, size.intermediate) == (True, True, inner)
+    assert (size.block_split, size.block_whole, size.outside) == (num_parameters(block), 0, 0)
 
 
 def test_a_folder_in_several_files(planned, pieces, folder):

@@ -218,7 +218,7 @@ class Parallel(_Table):
     compile: bool = False
     """Whether each block is compiled by torch.compile."""
     device_memory: Annotated[Number, Field(gt=0)] = 80.0
-    """Memory of a device in GB (10^9 bytes), by which "auto" chooses."""
+    """Memory of a device in GB (10^9 bytes), nine tenths of which "auto" may fill by the estimate."""
     timeout: Positive = 600
     """Seconds without an answer after which a rank counts as lost."""
 

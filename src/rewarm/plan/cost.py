@@ -5,6 +5,7 @@ Tokens decide; hours and a price follow from a throughput that the user gives.
 
 from dataclasses import dataclass
 
+from rewarm.plan.choice import choose_layout, for_one_rank
 from rewarm.plan.plan import Plan
 from rewarm.plan.stage import StagePlan
 
@@ -59,7 +60,7 @@ class Cost:
     flops: float
     """Training FLOPs; 0 while the model's size is not known."""
     memory_bytes: int | None
-    """Estimated memory of the training process."""
+    """Estimated memory of training on one rank."""
     checkpoint_bytes: int | None
     """Estimated disk space of the checkpoints that are kept."""
     token_bytes: int
@@ -101,9 +102,8 @@ def cost(
 
 
 def _memory_bytes(plan: Plan, stage: StagePlan) -> int:
-    size, campaign = plan.size_of(stage), stage.campaign
-    micro_batch_tokens = campaign.micro_batch_sequences * campaign.sequence_length
-    return size.memory_bytes(micro_batch_tokens, campaign.training.precision) if size else 0
+    """Return what one rank alone would need."""
+    return choose_layout(for_one_rank(stage.campaign), plan.size_of(stage), 1).most_bytes
 
 
 def _checkpoint_bytes(plan: Plan, stage: StagePlan) -> int:

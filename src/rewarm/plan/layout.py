@@ -8,10 +8,6 @@ that differ in pipeline or tensor alone work on the same.
 from dataclasses import dataclass
 from typing import Literal
 
-from rewarm.campaign.campaign import Campaign
-from rewarm.errors import CampaignError
-from rewarm.plan.model import ModelSize
-
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
@@ -103,122 +99,20 @@ def blocks_of(layers: int, stages: int) -> list[range]:
     return [range(sum(counts[:stage]), sum(counts[: stage + 1])) for stage in range(stages)]
 
 
-def plan_layout(campaign: Campaign, size: ModelSize | None, ranks: int) -> Layout:
-    """Choose what a campaign leaves open, and refuse what cannot be.
+def bubble(layout: Layout, batch_sequences: int) -> float:
+    """Return the share of a step in which a rank of the pipeline waits for others.
+
+    (p - 1) / (v·m + p - 1), with p ranks, v runs of blocks on each and m micro-batches in a step. It takes
+    every run of blocks to last equally long and sending to last no time.
 
     Args:
-        campaign: with its `[parallel]` table.
-        size: of the model; None if not known yet, and then nothing is checked against it.
-        ranks: how many there are.
+        layout: the spread.
+        batch_sequences: sequences in the batch.
 
-    Raises:
-        CampaignError: the ranks cannot be divided so, or the batch or the model cannot.
+    >>> bubble(Layout(micro_batch=4, pipeline=4), 16)
+    0.42857142857142855
+
+    Source: 2104.04473, sections 2.2.1 and 2.2.2, which has the waiting over the working, (p - 1)/(v·m).
     """
-    asked = campaign.parallel
-    tensor = 1 if asked.tensor == "auto" else asked.tensor
-    pipeline = 1 if asked.pipeline == "auto" else asked.pipeline
-    if ranks % (tensor * pipeline):
-        raise CampaignError(
-            f"{ranks} ranks are not a multiple of parallel.tensor = {tensor} times parallel.pipeline = "
-            f"{pipeline}. Use another number of ranks, or change one of them."
-        )
-    data = ranks // (tensor * pipeline)
-    invariant = campaign.training.deterministic == "world-invariant"
-    shard = asked.shard if asked.shard != "auto" else 1 if invariant else data
-    if data % shard:
-        raise CampaignError(
-            f"parallel.shard = {shard} does not divide the {data} ranks that have data of their own ({ranks} "
-            f"ranks / tensor {tensor} / pipeline {pipeline}). Use a divisor of {data}."
-        )
-    per_rank = 2 if asked.pipeline_schedule == "interleaved" else 1
-    if asked.stages_per_rank != "auto":
-        per_rank = asked.stages_per_rank
-    layout = Layout(
-        micro_batch=_micro_batch(campaign, data, pipeline),
-        pipeline=pipeline,
-        replicate=data // shard,
-        shard=shard,
-        tensor=tensor,
-        reshard=False if asked.reshard == "auto" else asked.reshard,
-        pipeline_schedule=asked.pipeline_schedule,
-        stages_per_rank=per_rank if pipeline > 1 else 1,
-        activation_checkpointing=(
-            "none" if asked.activation_checkpointing == "auto" else asked.activation_checkpointing
-        ),
-        compile=asked.compile,
-    )
-    if size is not None:
-        _check_model(layout, size)
-    if invariant:
-        _check_invariant(campaign, layout)
-    return layout
-
-
-def _micro_batch(campaign: Campaign, data: int, pipeline: int) -> int:
-    """Return the sequences that a rank takes at once; a pipeline needs a portion for each of its ranks."""
-    if campaign.batch_sequences % data:
-        raise CampaignError(
-            f"the batch of {campaign.batch_sequences:,} sequences cannot be divided among {data} ranks, so "
-            "their batches would not be those of one rank. Use a number of ranks that divides it (after "
-            "parallel.tensor and parallel.pipeline), or another batch."
-        )
-    each = campaign.batch_sequences // data
-    chosen = campaign.training.micro_batch
-    if chosen is None:
-        fitting = [n for n in campaign.micro_batches(each) if each // n % pipeline == 0]
-        if not fitting:
-            raise CampaignError(
-                f"a pipeline of {pipeline} ranks needs {pipeline} micro-batches or a multiple of them, but "
-                f"each rank has {each:,} sequences of the batch. Use a larger batch, fewer ranks, or a "
-                "shorter pipeline."
-            )
-        return max(fitting)
-    if each % chosen:
-        raise CampaignError(
-            f"training.micro_batch = {chosen} does not divide the {each:,} sequences that each of {data} "
-            "ranks has of the batch. Use a divisor of it, or leave it out."
-        )
-    if each // chosen % pipeline:
-        raise CampaignError(
-            f"training.micro_batch = {chosen} makes {each // chosen} micro-batches on each rank; a pipeline "
-            f"of {pipeline} ranks needs {pipeline} or a multiple of them. Make it smaller."
-        )
-    return chosen
-
-
-def _check_model(layout: Layout, size: ModelSize) -> None:
-    if layout.stages > size.layers:
-        raise CampaignError(
-            f"a pipeline of {layout.stages} stages cannot be made of {size.layers} blocks. Use "
-            "parallel.pipeline and stages_per_rank whose product is at most that."
-        )
-    for what, count in (("attention heads", size.heads), ("key-value heads", size.key_value_heads)):
-        if count % layout.tensor:
-            raise CampaignError(
-                f"parallel.tensor = {layout.tensor} does not divide the model's {count} {what}, which are what "
-                "it splits. Use a divisor of them."
-            )
-
-
-def _check_invariant(campaign: Campaign, layout: Layout) -> None:
-    """Refuse what would not give the same bits on any number of ranks."""
-    portions = campaign.batch_sequences // layout.micro_batch
-    wrong = (
-        "precision must be fp32"
-        if campaign.training.precision != "fp32"
-        else "every rank must hold the whole model (tensor, pipeline and shard are 1)"
-        if layout.replicate != layout.ranks
-        else "training.micro_batch must be written down, since it decides bits"
-        if campaign.training.micro_batch is None
-        else f"{layout.ranks} ranks are not a power of two"
-        if layout.ranks & (layout.ranks - 1)
-        else f"{portions} micro-batches cannot be divided among {layout.ranks} ranks"
-        if portions % layout.ranks
-        else "parallel.compile must be off"
-        if layout.compile
-        else None
-    )
-    if wrong:
-        raise CampaignError(
-            f'training.deterministic = "world-invariant": {wrong}. Change that, or use "same-layout".'
-        )
+    waiting = layout.pipeline - 1
+    return waiting / (layout.stages_per_rank * layout.micro_batches(batch_sequences) + waiting)

@@ -6,9 +6,11 @@ is left out. (The paper's "non-embedding" count leaves out the same matrix.)
 """
 
 import json
+import re
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
+from math import ceil, prod
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +21,17 @@ from rewarm.errors import CampaignError
 FLOPS_RULE = (
     "6 per parameter in a matrix product (input embedding left out) "
     "+ 12 · layers · width · sequence length for attention, per token"
+)
+
+_IN_A_BLOCK = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.\d+\.")
+_WRITES_THE_STREAM = (
+    ".o_proj",
+    ".out_proj",
+    ".down_proj",
+    ".dense",
+    ".dense_4h_to_h",
+    ".c_proj",
+    ".fc2",
 )
 
 
@@ -42,6 +55,18 @@ class ModelSize:
     """Attention heads."""
     key_value_heads: int
     """Heads of keys and values; fewer than the others where they are grouped."""
+    intermediate: int
+    """Width inside the feed-forward part."""
+    gated: bool
+    """Whether the feed-forward part multiplies two matrices' products, as Llama's does."""
+    block_split: int
+    """Parameters of one block that tensor ranks split: its matrices, and the biases of what they put out."""
+    block_whole: int
+    """Parameters of one block that every tensor rank has: norms, and the biases of what they add up."""
+    outside: int
+    """Parameters neither in a block nor in the embedding or the head: the final norm."""
+    tied: bool
+    """Whether the head is the embedding's matrix."""
 
     def flops_per_token(self, sequence_length: int) -> float:
         """Return the FLOPs of training one token: 6·(N - embedding) + 12·layers·width·sequence_length.
@@ -54,17 +79,6 @@ class ModelSize:
         matrices = self.parameters - self.embedding
         return 6.0 * matrices + 12.0 * self.layers * self.attention_width * sequence_length
 
-    def memory_bytes(self, micro_batch_tokens: int, precision: str) -> int:
-        """Estimate the memory of training: 16 bytes per parameter and what the backward pass keeps.
-
-        Weights, gradients and two moments in fp32; 34 bytes per token, layer and unit of width for
-        16-bit activations (2205.05198, Eq. 2, without the attention scores, which are not kept), twice
-        that in fp32. The head runs in chunks and adds little. An estimate: expect ±30 %.
-        """
-        activation = 34 if precision == "bf16" else 68
-        kept = activation * micro_batch_tokens * self.layers * self.width
-        return 16 * self.parameters + kept
-
     @property
     def checkpoint_bytes(self) -> int:
         """Bytes of one checkpoint: fp32 weights and two moments."""
@@ -74,15 +88,22 @@ class ModelSize:
 def preset_size(name: str, vocabulary: int) -> ModelSize:
     """Return the size of a preset with so many rows in its embeddings."""
     preset = PRESETS[name]
+    width = preset.width
     return ModelSize(
         parameters=preset.num_parameters(vocabulary),
-        embedding=vocabulary * preset.width,
+        embedding=vocabulary * width,
         layers=preset.layers,
-        width=preset.width,
-        attention_width=preset.width,
+        width=width,
+        attention_width=width,
         vocabulary=vocabulary,
         heads=preset.heads,
         key_value_heads=preset.heads,
+        intermediate=4 * width,
+        gated=False,
+        block_split=12 * width**2 + (3 + 4) * width,
+        block_whole=(1 + 1) * width + 4 * width,
+        outside=2 * width,
+        tied=False,
     )
 
 
@@ -142,6 +163,7 @@ def _folder_size(folder: Path) -> ModelSize:
         head_width = int(text.get("head_dim") or width // heads)
         key_value_heads = int(text.get("num_key_value_heads") or heads)
         vocabulary = int(text["vocab_size"])
+        intermediate = int(text.get("intermediate_size") or 4 * width)
     except FileNotFoundError as error:
         raise CampaignError(
             f"model.from: {folder} is not a model folder ({error.filename} is missing); it must hold "
@@ -157,6 +179,10 @@ def _folder_size(folder: Path) -> ModelSize:
         )
     parameters = sum(prod(shape) for shape in shapes.values())
     tied = sum(1 for shape in shapes.values() if shape == [vocabulary, width]) < 2
+    blocks = {name: shape for name, shape in shapes.items() if _IN_A_BLOCK.search(name)}
+    split = sum(prod(shape) for name, shape in blocks.items() if _is_split(name, blocks))
+    inside = sum(prod(shape) for shape in blocks.values())
+    wide = sum(1 for shape in blocks.values() if len(shape) == 2 and intermediate in shape)
     return ModelSize(
         parameters=parameters,
         embedding=0 if tied else vocabulary * width,
@@ -166,7 +192,25 @@ def _folder_size(folder: Path) -> ModelSize:
         vocabulary=vocabulary,
         heads=heads,
         key_value_heads=key_value_heads,
+        intermediate=intermediate,
+        gated=wide == 3 * layers,
+        block_split=ceil(split / layers),
+        block_whole=ceil((inside - split) / layers),
+        outside=max(0, parameters - inside - (1 if tied else 2) * vocabulary * width),
+        tied=tied,
     )
+
+
+def _is_split(name: str, blocks: Mapping[str, list[int]]) -> bool:
+    """Whether tensor ranks split a tensor of a block: a matrix, or the bias of one that is split by rows.
+
+    The matrices whose products are added up over the ranks are those that write into the residual stream.
+    """
+    if len(blocks[name]) >= 2:
+        return True
+    module, _, kind = name.rpartition(".")
+    is_bias = kind == "bias" and len(blocks.get(f"{module}.weight", [])) == 2
+    return is_bias and not module.endswith(_WRITES_THE_STREAM)
 
 
 def _tensor_shapes(file: Path) -> dict[str, list[int]]:

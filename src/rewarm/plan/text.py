@@ -43,7 +43,8 @@ def print_plan(
     for arms, line in distinct_lines(plan).items():
         console.print(draw_learning_rate(arms, line, width=min(console.width, 100)), markup=False)
     _print_cost(console, plan, cost)
-    for warning in [*warmup_warnings(plan), *epoch_warnings(plan, sizes), *notes]:
+    found = [*warmup_warnings(plan), *epoch_warnings(plan, sizes), *memory_warnings(plan, cost)]
+    for warning in [*found, *notes]:
         console.print(f"[yellow]note:[/yellow] {warning}")
 
 
@@ -77,6 +78,17 @@ def epoch_warnings(plan: Plan, sizes: Mapping[str, int]) -> list[str]:
                     f"{stage.folder} replays what {name} read {float(times):.1f} times over"
                 )
     return found
+
+
+def memory_warnings(plan: Plan, cost: Cost) -> list[str]:
+    """Return that the estimate for one rank is more than a device has, if it is."""
+    device_gb = plan.campaign.parallel.device_memory
+    if cost.memory_bytes is None or cost.memory_bytes <= device_gb * 1e9:
+        return []
+    return [
+        f"one rank would need {cost.memory_bytes / 1e9:.3g} GB, more than the {device_gb:g} GB of a device "
+        "(parallel.device_memory); --ranks N shows it spread over several"
+    ]
 
 
 def _model_line(plan: Plan) -> str:

@@ -9,7 +9,8 @@ from rewarm.data.datasets import PreparedData
 from rewarm.engine.ranks import Ranks
 from rewarm.engine.world import World, fingerprint
 from rewarm.plan import Plan, StagePlan
-from rewarm.plan.layout import Layout, plan_layout, rows_of
+from rewarm.plan.choice import plan_layout
+from rewarm.plan.layout import Layout, rows_of
 from rewarm.runs.folder import RunFolder, StageFolder
 from rewarm.training.journal import Journal
 from rewarm.training.progress import Reporter
