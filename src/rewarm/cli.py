@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from rewarm.campaign import LoadedCampaign
+    from rewarm.plan import Plan
     from rewarm.runs.folder import RunFolder
 
 app = typer.Typer(
@@ -89,6 +90,11 @@ def plan(
     pp: Annotated[int | None, typer.Option(help="Same as --set parallel.pipeline=N.")] = None,
     shard: Annotated[int | None, typer.Option(help="Same as --set parallel.shard=N.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+    to: Annotated[
+        str | None, typer.Option(help="Print one stage for another trainer: megatron or gpt-neox.")
+    ] = None,
+    stage: Annotated[str | None, typer.Option(help="With --to: the stage.")] = None,
+    arm: Annotated[str | None, typer.Option(help="With --to: its arm, if arms differ.")] = None,
 ) -> None:
     """Say what a campaign will do and cost, before it runs; with --ranks, what each rank holds."""
     from rewarm.errors import CampaignError
@@ -105,6 +111,9 @@ def plan(
     loaded = _load(file, _with_sides(settings, sides, ranks), root)
     made = make_plan(loaded)
     layouts = None if ranks is None else choose_layouts(made, ranks)
+    if to is not None or stage is not None or arm is not None:
+        _print_for_trainer(made, to, stage, arm, prepared)
+        return
     if picture is not None:
         write_picture(made, picture)
     if as_json:
@@ -351,6 +360,41 @@ def _known_sizes(
                 f"{source} is not prepared and declares no tokens, so its epochs are not known"
             )
     return sizes, notes
+
+
+def _print_for_trainer(
+    plan: "Plan", trainer: str | None, stage: str | None, arm: str | None, prepared: Path | None
+) -> None:
+    """Print one stage's arguments for another trainer; the notes go to standard error."""
+    from rewarm.data.datasets import tokenizer_path, train_folder, validation_folder
+    from rewarm.data.manifest import TOKENS
+    from rewarm.errors import CampaignError
+    from rewarm.plan.foreign import TokenFiles, find_stage
+    from rewarm.plan.megatron import megatron_arguments, megatron_text
+    from rewarm.plan.neox import neox_arguments, neox_text
+
+    if trainer not in ("megatron", "gpt-neox") or stage is None:
+        raise CampaignError(
+            "a stage is printed for another trainer with --to megatron or --to gpt-neox, and --stage NAME"
+        )
+    loaded = plan.loaded
+    folder, prefix = _prepared(loaded, prepared), Path(TOKENS).stem
+    files = TokenFiles(
+        train={s: str(train_folder(folder, s) / prefix) for s in loaded.campaign.leaves()},
+        validation={d: str(validation_folder(folder, d) / prefix) for d in loaded.campaign.data},
+        tokenizer=str(tokenizer_path(loaded.campaign, loaded.root, folder)),
+        tokens=_known_sizes(loaded, prepared)[0],
+    )
+    chosen = find_stage(plan, arm, stage)
+    if trainer == "megatron":
+        exported = megatron_arguments(plan, chosen, files)
+        text = megatron_text(exported)
+    else:
+        exported = neox_arguments(plan, chosen, files)
+        text = neox_text(exported)
+    typer.echo(text)
+    for note in exported.notes:
+        typer.echo(f"note: {note}", err=True)
 
 
 def _carry_out(

@@ -409,3 +409,43 @@ def test_doctor_lists_what_is_here():
     assert (done.code, done.err) == (0, "")
     for name in ("python", "cores", "memory", "free disk", "torch", "GPU"):
         assert re.search(rf"^{name} +\S", done.out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("trainer", ["megatron", "gpt-neox"])
+def test_plan_prints_a_stage_for_another_trainer(untouched, trainer):
+    """The arguments name the tokens that are there, on standard output; the notes are apart."""
+    folders = ("--prepared", untouched.prepared)
+    constant = ("--set", 'stages.pretrain.schedule={kind = "constant", lr = 1e-3}')
+    arguments = ("--to", trainer, "--stage", "pretrain", "--arm", "replay-25")
+    done = rewarm("plan", untouched.file, *folders, *arguments, *constant)
+    assert done.code == 0, done.err
+    prefix = untouched.prepared / "old" / "train" / "tokens"
+    assert str(prefix) in done.out
+    assert prefix.with_suffix(".bin").exists()
+    assert "note" not in done.out
+    assert all(line.startswith("note: ") for line in done.err.splitlines())
+
+
+def test_the_replay_of_an_arm_is_printed_for_another_trainer(untouched):
+    shuffled = ("--set", 'stages.update.replay={share = "25%", order = "shuffled"}')
+    arguments = ("--to", "megatron", "--stage", "update", "--arm", "replay-25")
+    done = rewarm("plan", untouched.file, *arguments, *shuffled)
+    assert done.code == 0, done.err
+    old, new = (f"prepared/tiny/{name}/train/tokens" for name in ("old", "new"))
+    assert f"--train-data-path 0.75 {new} 0.25 {old}" in done.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--to", "nemo", "--stage", "update"), "--to megatron or --to gpt-neox"),
+        (("--to", "megatron"), "--stage NAME"),
+        (("--stage", "update"), "--to megatron"),
+        (("--to", "megatron", "--stage", "update"), "choose one with --arm"),
+        (("--to", "megatron", "--stage", "update", "--arm", "replay-25"), 'order = "shuffled"'),
+    ],
+)
+def test_what_another_trainer_cannot_be_told_is_refused(untouched, arguments, said):
+    done = rewarm("plan", untouched.file, *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert said in done.err

@@ -100,7 +100,7 @@ def open_campaign(campaign: Campaign, root: Path, prepared: Path) -> PreparedDat
         MismatchError: a split was made with another tokenizer.
     """
     tokenizer = load_tokenizer(
-        _tokenizer_path(campaign, root, prepared), campaign.tokenizer.end_of_text
+        tokenizer_path(campaign, root, prepared), campaign.tokenizer.end_of_text
     )
     made_by = tokenizer.fingerprint
     return PreparedData(
@@ -159,14 +159,15 @@ def _check_files(campaign: Campaign, root: Path) -> None:
                 )
 
 
-def _tokenizer_path(campaign: Campaign, root: Path, prepared: Path) -> Path:
+def tokenizer_path(campaign: Campaign, root: Path, prepared: Path) -> Path:
+    """Return where the tokenizer of a campaign is, or will be once it is trained."""
     given = campaign.tokenizer.from_
     return prepared / "tokenizer.json" if given is None else root / Path(given).expanduser()
 
 
 def _tokenizer(campaign: Campaign, root: Path, prepared: Path) -> Tokenizer:
     """Load the tokenizer, or train it if that is asked for and not done yet."""
-    path = _tokenizer_path(campaign, root, prepared)
+    path = tokenizer_path(campaign, root, prepared)
     training = campaign.tokenizer.train
     if training is None or path.exists():
         tokenizer = load_tokenizer(path, campaign.tokenizer.end_of_text)
