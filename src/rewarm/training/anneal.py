@@ -4,15 +4,15 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from rewarm.campaign import LoadedCampaign, load_campaign, parse_quantity
+from rewarm.campaign import LoadedCampaign, load_campaign
 from rewarm.campaign.annealing import Annealing, with_annealings
 from rewarm.engine.retention import saved_steps
 from rewarm.errors import CampaignError, CheckpointError
-from rewarm.plan import StagePlan, make_plan
-from rewarm.plan.schedules import length_in_steps
+from rewarm.plan import make_plan
 from rewarm.runs.files import append_record, read_record, read_records
 from rewarm.runs.folder import RunFolder
 from rewarm.runs.records import ResolvedRecord
+from rewarm.training.selection import find_stage, length_of
 
 
 def load_run(run: RunFolder) -> LoadedCampaign:
@@ -62,8 +62,8 @@ def find_annealing(
         CheckpointError: there is no checkpoint at that step; those that exist are named.
     """
     plan = make_plan(load_run(run))
-    arm, trunk = _find_stage({a: list(stages) for a, stages in plan.arms.items()}, arm, stage)
-    step, steps = _steps("--at", at, trunk), _steps("--budget", budget, trunk)
+    arm, trunk = find_stage(plan, arm, stage)
+    step, steps = length_of("--at", at, trunk), length_of("--budget", budget, trunk)
     saved = saved_steps(run.stage(trunk.folder).checkpoints)
     if step not in saved:
         raise CheckpointError(
@@ -104,33 +104,3 @@ def record_annealing(run: RunFolder, annealing: Annealing) -> LoadedCampaign:
     make_plan(loaded)
     append_record(run.annealings, annealing)
     return loaded
-
-
-def _steps(option: str, text: str, trunk: StagePlan) -> int:
-    try:
-        quantity = parse_quantity(text)
-    except ValueError as error:
-        raise CampaignError(f"{option}: {error}") from error
-    if quantity.unit == "sequences":
-        raise CampaignError(f"{option} {text}: give a percentage of the stage, steps or tokens")
-    return length_in_steps(quantity, of_steps=trunk.steps, batch_tokens=trunk.batch_tokens)
-
-
-def _find_stage(
-    arms: dict[str, list[StagePlan]], arm: str | None, stage: str
-) -> tuple[str, StagePlan]:
-    found = {
-        name: planned
-        for name, stages in arms.items()
-        for planned in stages
-        if planned.name == stage and arm in (None, name)
-    }
-    if not found:
-        names = sorted({planned.name for stages in arms.values() for planned in stages})
-        raise CampaignError(
-            f"there is no stage {stage!r}{f' in arm {arm!r}' if arm else ''}; arms: {', '.join(arms)}; "
-            f"stages: {', '.join(names)}"
-        )
-    if len({planned.key for planned in found.values()}) > 1:
-        raise CampaignError(f"stage {stage!r} differs between arms; say --arm ({', '.join(found)})")
-    return next(iter(found.items()))
