@@ -239,6 +239,33 @@ def anneal(
 
 
 @app.command()
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    stage: Annotated[str, typer.Option(help="Stage whose weights are wanted.")],
+    arm: Annotated[str | None, typer.Option(help="Arm, if the stage differs between arms.")] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            help="Where in it: a percentage, steps or tokens.  [default: last checkpoint]"
+        ),
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="Type of the weights: fp32 or bf16.")] = "fp32",
+    out: Annotated[
+        Path | None, typer.Option(help="The folder.  [default: RUN/export/STAGE]")
+    ] = None,
+    prepared: Prepared = None,
+) -> None:
+    """Write a stage as a Hugging Face model folder, with a model card."""
+    from rewarm.runs.folder import RunFolder
+    from rewarm.training.export import export_stage
+
+    folder = export_stage(
+        RunFolder(run), stage, arm=arm, at=at, out=out, dtype=dtype, prepared=prepared
+    )
+    typer.echo(f'wrote {folder}; load it with AutoModelForCausalLM.from_pretrained("{folder}")')
+
+
+@app.command()
 def report(
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN...", help="One run folder or several.")

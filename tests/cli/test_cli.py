@@ -25,6 +25,7 @@ VERBS = [
     "train",
     "quickstart",
     "anneal",
+    "export",
     "report",
     "inspect",
     "verify",
@@ -326,6 +327,21 @@ def test_a_branch_off_a_step_that_was_not_saved_names_those_that_were(untouched)
     assert (done.code, done.out) == (4, "")
     assert "no checkpoint at step 17" in done.err
     assert "12, 24" in done.err
+
+
+def test_export_writes_a_folder_and_says_how_to_load_it(work):
+    done = rewarm("export", work.run, "--stage", "pretrain", "--prepared", work.prepared)
+    assert done.code == 0, done.err
+    folder = work.run / "export" / "pretrain"
+    assert done.out == (
+        f'wrote {folder}; load it with AutoModelForCausalLM.from_pretrained("{folder}")\n'
+    )
+    assert {"config.json", "model.safetensors", "tokenizer.json", "README.md"} <= {
+        path.name for path in folder.iterdir()
+    }
+    again = rewarm("export", work.run, "--stage", "pretrain", "--prepared", work.prepared)
+    assert (again.code, again.out) == (2, "")
+    assert "exists already" in again.err
 
 
 def test_report_writes_a_page_and_a_markdown_table(untouched, tmp_path):

@@ -7,12 +7,14 @@ import pytest
 import torch
 from tests.training.running import run
 from torch.nn.functional import cross_entropy
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from rewarm.data.store import TokenStore
+from rewarm.engine import checkpoint
 from rewarm.runs.files import read_record, read_records
 from rewarm.runs.folder import RunFolder
 from rewarm.runs.records import EvalRecord, RunRecord, StageResult
+from rewarm.training.export import export_stage
 
 CAMPAIGN = """
 name = "hugging-face"
@@ -97,3 +99,27 @@ def test_an_update_starts_from_the_weights_of_the_folder_and_replays_the_declare
     assert "proxy" in record.history["old"]
     assert record.datasets == ["old", "new"]
     assert record.parameters == model.num_parameters()
+
+
+def test_an_exported_update_is_the_base_of_the_next_campaign(tiny, base):
+    plan = run(base / "campaign.toml", tiny.prepared, base / "run")
+    first = RunFolder(base / "run")
+    out = base / "released"
+    export_stage(first, "update", arm=None, at=None, out=out, dtype="fp32", prepared=None)
+    (tensors, _) = checkpoint.load(first.stage(plan.stages[0].folder).checkpoint(8))
+    released = AutoModelForCausalLM.from_pretrained(out)
+    for name, tensor in tensors["model"].items():
+        assert torch.equal(released.get_parameter(name), tensor)
+    assert released.config.vocab_size == 304
+    card = (out / "README.md").read_text()
+    assert "a proxy for data that is not available" in card
+    assert "a model in a local folder" in card
+
+    text = (base / "campaign.toml").read_text().replace("base", "released")
+    (base / "next.toml").write_text(text.replace("hugging-face", "next"))
+    following = run(base / "next.toml", tiny.prepared, base / "next")
+    evals = RunFolder(base / "next").stage(following.stages[0].folder).evals
+    before = {r.dataset: r.loss for r in read_records(evals, EvalRecord) if r.step == 0}
+    evals = first.stage(plan.stages[0].folder).evals
+    after = {r.dataset: r.loss for r in read_records(evals, EvalRecord) if r.step == 8}
+    assert before == after

@@ -160,7 +160,7 @@ def _check_files(campaign: Campaign, root: Path) -> None:
 
 
 def tokenizer_path(campaign: Campaign, root: Path, prepared: Path) -> Path:
-    """Return where the tokenizer of a campaign is, or will be once it is trained."""
+    """Return where the `tokenizer.json` of a campaign is, or will be once it is trained."""
     given = campaign.tokenizer.from_
     return prepared / "tokenizer.json" if given is None else root / Path(given).expanduser()
 

@@ -106,6 +106,11 @@ class RunFolder:
         """The page that `rewarm report` writes."""
         return self.path / "report.html"
 
+    @property
+    def exports(self) -> Path:
+        """The folder of the models that `rewarm export` writes, unless it is told where."""
+        return self.path / "export"
+
     def stage(self, folder: str) -> StageFolder:
         """Return the files of the stage kept in the folder of this name."""
         return StageFolder(self.path / "stages" / folder)
