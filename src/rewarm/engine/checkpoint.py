@@ -42,6 +42,8 @@ class Checkpoint:
 
     folder: Path
     """Where it is."""
+    manifest: Manifest
+    """Its files."""
     groups: Mapping[str, SavedTensors]
     """Its tensors, by group."""
     state: dict[str, Any]
@@ -119,7 +121,7 @@ def load(folder: Path, ranks: Ranks = ALONE) -> Checkpoint:
     others = [name for name in manifest.files if not name.endswith(_SUFFIX) and name != _STATE]
     if others or not isinstance(state, dict):
         raise _foreign(folder, f"unknown file {others[0]}" if others else f"{_STATE} is no object")
-    return Checkpoint(folder=folder, groups=groups, state=state)
+    return Checkpoint(folder=folder, manifest=manifest, groups=groups, state=state)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -89,6 +89,7 @@ class PresetWeights:
         """Yield each wanted part once, in the order of the names; see `TensorSource`."""
         generator = torch.Generator().manual_seed(self.seed)
         remaining = set(wanted)
+        assert remaining <= set(self.model_shapes)
         for name, shape in sorted(self.model_shapes.items()):
             if not remaining:
                 return

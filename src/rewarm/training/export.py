@@ -4,23 +4,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import orjson
 from transformers import PreTrainedConfig
 
 from rewarm.campaign import PRESETS
 from rewarm.data.datasets import tokenizer_path
 from rewarm.data.tokenizer import Tokenizer, load_tokenizer
 from rewarm.engine import checkpoint
-from rewarm.engine.manifest import MANIFEST
 from rewarm.engine.retention import saved_steps
 from rewarm.errors import CampaignError, CheckpointError, MismatchError
 from rewarm.models.build import preset_config
 from rewarm.models.export import ExportType, FolderContent, write_model_folder
 from rewarm.models.folder import open_folder
 from rewarm.models.hub import hub_id, local_model_folder, revision_of
-from rewarm.models.source import MemorySource, TensorSource
+from rewarm.models.source import TensorSource
 from rewarm.plan import StagePlan, make_plan
 from rewarm.plan.record import in_words
 from rewarm.replay import Count
@@ -137,17 +135,18 @@ class _Chosen:
 def _read_checkpoint(chosen: _Chosen) -> _Saved:
     """Verify the checkpoint and open it; the one place that knows how checkpoints are read."""
     folder = chosen.run.stage(chosen.stage.folder).checkpoint(chosen.step)
-    tensors, state = checkpoint.load(folder)
+    saved = checkpoint.load(folder)
+    state = saved.state
     if (state.get("stage"), state.get("step")) != (chosen.stage.key, chosen.step):
         raise CheckpointError(
             f"{folder}: is a checkpoint of another stage or step than its place says; a folder was copied or "
             "renamed. Put the right one back."
         )
-    files = cast(dict[str, Any], orjson.loads((folder / MANIFEST).read_bytes())["files"])
+    files = saved.manifest.files
     return _Saved(
-        source=MemorySource(by_name=tensors["model"]),
+        source=saved.groups["model"],
         state=state,
-        weights={name: f["sha256"] for name, f in files.items() if name.startswith("model")},
+        weights={name: file.sha256 for name, file in files.items() if name.startswith("model")},
     )
 
 

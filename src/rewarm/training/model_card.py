@@ -208,16 +208,21 @@ def _origin(facts: Facts) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in sorted(facts.versions.items()))
     lines = [
         f"- Seed {facts.seed}; weights exported as {facts.dtype}.",
-        f"- Key of the stage: `{facts.stage_key}`.",
+        f"- Key of the stage: {_code(facts.stage_key)}.",
         *(
-            f"- SHA-256 of the checkpoint's `{name}`: `{digest}`."
+            f"- SHA-256 of the checkpoint's {_code(name)}: {_code(digest)}."
             for name, digest in facts.weights.items()
         ),
-        f"- Commit of the campaign's folder: {f'`{facts.commit}`' if facts.commit else 'not under git'}.",
+        f"- Commit of the campaign's folder: {_code(facts.commit) if facts.commit else 'not under git'}.",
         f"- Trained with {_text(versions)}; exported with rewarm {__version__}.",
         f"- Method: [Simple and Scalable Strategies to Continually Pre-train Large Language Models]({_PAPER}).",
     ]
     return "\n".join([*lines, ""])
+
+
+def _code(text: str) -> str:
+    """Write a text as code; what could end the code is left out."""
+    return f"`{''.join(c for c in text if c.isprintable() and c != '`')}`"
 
 
 def _text(text: str) -> str:
