@@ -94,12 +94,12 @@ def test_the_job_files_run_the_same_campaign(name):
 
 
 def test_kubernetes_gives_up_on_mistakes_and_starts_a_stopped_run_again():
-    """Its codes are those of the errors that users can mend, and of SIGTERM."""
+    """Its codes are those of the errors that users can mend, and of SIGTERM; a lost rank is no mistake."""
     mistakes = {
         error.exit_code
         for error in vars(errors).values()
         if isinstance(error, type) and "exit_code" in vars(error)
-    } - {errors.RewarmError.exit_code}
+    } - {errors.RewarmError.exit_code, errors.RankLostError.exit_code}
     give_up, again, _ = job()["spec"]["podFailurePolicy"]["rules"]
     assert give_up["action"] == "FailJob"
     assert set(give_up["onExitCodes"]["values"]) == mistakes

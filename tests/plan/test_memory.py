@@ -1,5 +1,6 @@
 """The memory estimate against what torch holds, for one rank; and what must be true of several."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 
@@ -14,7 +15,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from rewarm.campaign import PRESETS
 from rewarm.engine.optimizer import build_adamw
 from rewarm.models.build import build_preset
-from rewarm.models.loss import CHUNK_TOKENS, head_and_loss
+from rewarm.models.loss import CHUNK_TOKENS
+from rewarm.models.part import Part
 from rewarm.plan.layout import Layout
 from rewarm.plan.memory import (
     HEAD_TOKENS,
@@ -52,7 +54,7 @@ def run_forward(model, sequences: int, length: int, precision: str, vocabulary: 
         kept_for_backward(model) as counted,
         torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"),
     ):
-        loss = head_and_loss(model, tokens, tokens)
+        loss = Part(model, precision=nullcontext, entries=1)(tokens, tokens)
         return loss, *counted()
 
 

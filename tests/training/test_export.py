@@ -61,10 +61,10 @@ def only(finished: RunFolder, name: str) -> StageFolder:
 
 def trained_model(folder: Path):
     """Return the model of a checkpoint, put together without any of what is tested here."""
-    (tensors, _) = checkpoint.load(folder)
+    saved = checkpoint.load(folder)
     preset = PRESETS["neox-0.1m"]
     model = build_preset(preset, vocabulary=320, sequence_length=16, seed=0)
-    model.load_state_dict(tensors["model"])
+    model.load_state_dict(saved.groups["model"].whole())
     return model
 
 

@@ -106,9 +106,9 @@ def test_an_exported_update_is_the_base_of_the_next_campaign(tiny, base):
     first = RunFolder(base / "run")
     out = base / "released"
     export_stage(first, "update", arm=None, at=None, out=out, dtype="fp32", prepared=None)
-    (tensors, _) = checkpoint.load(first.stage(plan.stages[0].folder).checkpoint(8))
+    saved = checkpoint.load(first.stage(plan.stages[0].folder).checkpoint(8))
     released = AutoModelForCausalLM.from_pretrained(out)
-    for name, tensor in tensors["model"].items():
+    for name, tensor in saved.groups["model"].whole().items():
         assert torch.equal(released.get_parameter(name), tensor)
     assert released.config.vocab_size == 304
     card = (out / "README.md").read_text()

@@ -42,7 +42,7 @@ class SavedTensors:
                 for name in file.keys():  # noqa: SIM118  # not a mapping
                     self._add(path, name, file.get_slice(name), parts.get(name))
         for name, pieces in self._pieces.items():
-            found = sum(torch.Size(piece.block[1]).numel() for piece in pieces)
+            found = sum(torch.Size(tuple(piece.block[1])).numel() for piece in pieces)
             if found != torch.Size(self._shapes[name]).numel():
                 raise ValueError(f"the parts of {name} do not make the whole")
 
@@ -58,7 +58,7 @@ class SavedTensors:
         """Yield the wanted parts, in memory of their own."""
         opened: dict[Path, Any] = {}
         for name, block in wanted.items():
-            made = torch.empty(block[1], dtype=TORCH_TYPES[self._types[name]])
+            made = torch.empty(tuple(block[1]), dtype=TORCH_TYPES[self._types[name]])
             for piece in self._pieces[name]:
                 common = overlap(block, piece.block)
                 if common is None:
@@ -66,7 +66,7 @@ class SavedTensors:
                 if piece.file not in opened:
                     opened[piece.file] = safe_open(piece.file, framework="pt", device="cpu")
                 file = opened[piece.file]
-                if common == piece.block:
+                if (tuple(common[0]), tuple(common[1])) == piece.block:
                     made[slices(common, block[0])] = file.get_tensor(name)
                 else:
                     part = file.get_slice(name)[slices(common, piece.block[0])]

@@ -4,7 +4,7 @@ A part is a block of the whole, given by its offset and shape. The whole is put 
 of any spread, so a checkpoint of four ranks can be read by one.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,7 +15,7 @@ from torch.distributed.tensor import DTensor
 from rewarm.engine.grid import REPLICATE, SHARD, TENSOR, Grid
 from rewarm.engine.parallelise import local
 
-Block = tuple[tuple[int, ...], tuple[int, ...]]
+Block = tuple[Sequence[int], Sequence[int]]
 """Offset and shape of a part of a tensor."""
 
 
@@ -108,7 +108,7 @@ def overlap(one: Block, other: Block) -> Block | None:
     return None if any(length <= 0 for length in shape) else (offset, shape)
 
 
-def slices(block: Block, origin: tuple[int, ...]) -> tuple[slice, ...]:
+def slices(block: Block, origin: Sequence[int]) -> tuple[slice, ...]:
     """Return the slices that take a block out of a tensor that begins at an origin."""
     return tuple(
         slice(start - zero, start - zero + length)
