@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rewarm.errors import InterruptedRunError, RewarmError
+from rewarm.errors import InterruptedRunError, RankLostError, RewarmError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -173,6 +173,12 @@ def train(
     device: Device = None,
     threads: Threads = None,
     workers: Workers = 2,
+    ranks: Annotated[
+        int | None, typer.Option(min=2, help="Processes on this machine, watched and restarted.")
+    ] = None,
+    restarts: Annotated[
+        int, typer.Option(min=0, help="With --ranks: fresh starts after a crash.")
+    ] = 3,
     allow_changes: AllowChanges = False,
     require_bitwise: Annotated[
         bool,
@@ -185,6 +191,8 @@ def train(
 
     loaded = _load(file, settings, root)
     run = RunFolder(runs / loaded.campaign.name)
+    if ranks is not None and "RANK" not in os.environ:
+        _supervise(run, ranks, restarts)
     loaded = with_recorded_annealings(loaded, run)
     _carry_out(
         loaded,
@@ -319,6 +327,11 @@ def main() -> None:
         app()
     except RewarmError as error:
         typer.echo(f"error: {error}", err=True)
+        if isinstance(error, RankLostError):
+            # Threads may be waiting for the lost rank, and would be waited for.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(error.exit_code)
         sys.exit(error.exit_code)
 
 
@@ -333,6 +346,7 @@ def _console(*, error: bool = True) -> "Console":
     from rich.console import Console
 
     console = Console(stderr=error, highlight=False)
+    console.quiet = os.environ.get("RANK", "0") != "0"  # of several ranks, one speaks
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = 140  # a file has no width; what is piped should not be cut to 80
     return console
@@ -442,15 +456,15 @@ def _carry_out(
     from rewarm.report import read_run, terminal_table, verdict
     from rewarm.training.campaign import is_finished, train_campaign
     from rewarm.training.progress import show_preparation
+    from rewarm.training.supervisor import end_with_supervisor
 
     messages, results = _console(), _console(error=False)
     made = make_plan(loaded)
     if is_finished(made, run):
         messages.print(f"{run.path} is finished; nothing is left to do")
     else:
+        end_with_supervisor()
         world = current_world(device, threads, timeout_seconds=loaded.campaign.parallel.timeout)
-        if not world.ranks.is_first:
-            messages.quiet = results.quiet = True
         folder = _prepared(loaded, prepared)
 
         def prepare_all() -> None:
@@ -470,10 +484,27 @@ def _carry_out(
             require_bitwise=require_bitwise,
         )
         world.ranks.first_alone(lambda: _write_report(run))
+        world.ranks.leave()
     finished = read_run(run.path)
     results.print(terminal_table(finished))
     results.print(verdict(finished), markup=False, soft_wrap=True)
     results.print(f"report: {run.report}")
+
+
+def _supervise(run: "RunFolder", ranks: int, restarts: int) -> None:
+    """Start this very command once for each rank, and end as they end."""
+    from rewarm.training.supervisor import Supervised, supervise
+
+    code = supervise(
+        Supervised(
+            command=[sys.executable, "-m", "rewarm", *sys.argv[1:]],
+            ranks=ranks,
+            restarts=restarts,
+            logs=run.logs,
+            say=lambda message: typer.echo(message, err=True),
+        )
+    )
+    sys.exit(code)
 
 
 def _write_report(run: "RunFolder") -> None:

@@ -15,10 +15,14 @@ from typing import Any, cast
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from rewarm.errors import RankLostError, RewarmError
+
+STORE = "REWARM_STORE"
+"""Environment variable with host and port of the supervisor's store; torchrun has ways of its own."""
 
 _PATIENCE = timedelta(days=7)
 """How long ranks wait for one that has work of its own, such as preparing tokens."""
@@ -120,6 +124,11 @@ class Ranks:
             rank, (kind, message) = failures[0]
             raise _error(kind, message, rank)
 
+    def leave(self) -> None:
+        """Part from the others when all is done."""
+        if self.size > 1:
+            dist.destroy_process_group()
+
     def lost(self, error: BaseException) -> RankLostError:
         """Say which ranks are missing after a message among all has failed.
 
@@ -169,8 +178,7 @@ def join_ranks(device_type: str, timeout_seconds: int) -> Ranks:
         return ALONE
     timeout = timedelta(seconds=timeout_seconds)
     if not dist.is_initialized():
-        store, rank, _ = next(rendezvous("env://", timeout=timeout))
-        store.set_timeout(timeout)
+        store, rank = _meet(size, timeout)
         dist.init_process_group(
             "cpu:gloo,cuda:nccl" if device_type == "cuda" else "gloo",
             store=PrefixStore("ranks", store),
@@ -190,6 +198,17 @@ def join_ranks(device_type: str, timeout_seconds: int) -> Ranks:
         waiting=new_group(backend="gloo", timeout=_PATIENCE),
         saving=new_group(backend="gloo", timeout=_PATIENCE),
     )
+
+
+def _meet(size: int, timeout: timedelta) -> tuple[Store, int]:
+    """Return the store at which the ranks meet, and the number of this one."""
+    if STORE in os.environ:
+        host, port = os.environ[STORE].rsplit(":", 1)
+        store = TCPStore(host, int(port), size, is_master=False, timeout=timeout)
+        return store, int(os.environ["RANK"])
+    store, rank, _ = next(rendezvous("env://", timeout=timeout))
+    store.set_timeout(timeout)
+    return store, rank
 
 
 def new_group(

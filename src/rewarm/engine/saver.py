@@ -62,7 +62,7 @@ class Saver:
             except BaseException as error:  # raised again by `finish`
                 self._error = error
 
-        self._thread = threading.Thread(target=caught, name="saver")
+        self._thread = threading.Thread(target=caught, name="saver", daemon=True)
         self._thread.start()
 
     def finish(self) -> None:

@@ -111,6 +111,11 @@ class RunFolder:
         """The folder of the models that `rewarm export` writes, unless it is told where."""
         return self.path / "export"
 
+    @property
+    def logs(self) -> Path:
+        """What the ranks but the first print, where they are watched."""
+        return self.path / "ranks"
+
     def stage(self, folder: str) -> StageFolder:
         """Return the files of the stage kept in the folder of this name."""
         return StageFolder(self.path / "stages" / folder)

@@ -1,6 +1,8 @@
 """Stopping when asked: the first signal lets the current step finish and be saved, a second one does not."""
 
+import os
 import signal
+import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from types import FrameType
@@ -10,6 +12,9 @@ from rewarm.errors import InterruptedRunError
 EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 75}
 """130 as shells have it; 75 (EX_TEMPFAIL) tells a scheduler to start the job again."""
 
+SAME_SECONDS = 2.0
+"""Signals so close together are one: schedulers and launchers may each pass the same one on."""
+
 
 class StopRequest:
     """Whether a signal has asked to stop."""
@@ -17,6 +22,8 @@ class StopRequest:
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
         """What has come to this process."""
+        self.came_at = 0.0
+        """When, on the monotonic clock."""
         self.agreed: signal.Signals | None = None
         """What all ranks know of, and stop for at the same step."""
 
@@ -44,14 +51,18 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signals() -> Generator[StopRequest]:
-    """Turn the first SIGINT or SIGTERM into a request; the second acts at once."""
+    """Turn the first SIGINT or SIGTERM into a request; a second one, a while later, acts at once."""
     request = StopRequest()
     before = {number: signal.getsignal(number) for number in EXIT_CODES}
 
     def ask(number: int, _frame: FrameType | None) -> None:
-        request.signal = signal.Signals(number)
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        if request.signal is None:
+            request.signal = signal.Signals(number)
+            request.came_at = time.monotonic()
+        elif time.monotonic() - request.came_at > SAME_SECONDS:
+            for each, handler in before.items():
+                signal.signal(each, handler)
+            os.kill(os.getpid(), number)
 
     for number in EXIT_CODES:
         signal.signal(number, ask)

@@ -32,7 +32,7 @@ from rewarm.engine.snapshot import (
     random_tensors,
 )
 from rewarm.engine.tensor_parts import parts_to_write, whole_parts
-from rewarm.engine.world import derive_seed
+from rewarm.engine.world import World, derive_seed
 from rewarm.errors import CheckpointError, MismatchError
 from rewarm.models.head import check_head, check_head_of
 from rewarm.plan import StagePlan
@@ -98,7 +98,7 @@ def begin_stage(job: Job, stage: StagePlan) -> TrainState:
         saved = load(job.folder(stage.parent).checkpoint(stage.start_step), job.ranks)
         _check_same(saved, {"stage": stage.parent.key, "step": stage.start_step})
         _check_data(job, saved)
-        _load(state, saved, optimizer=stage.stage.optimizer == "keep")
+        load_tensors(state, saved, optimizer=stage.stage.optimizer == "keep")
         state.ledger_before = _counts(saved.state["ledger"])
         what = (
             f"{stage.parent.folder} at step {stage.start_step:,}, optimizer {stage.stage.optimizer}"
@@ -135,7 +135,7 @@ def resume_stage(job: Job, stage: StagePlan) -> TrainState | None:
     _check_data(job, saved)
     _check_machine(job, stage, saved)
     base, state = _fresh(job, stage)
-    _load(state, saved, optimizer=True)
+    load_tensors(state, saved, optimizer=True)
     _check_head(job, base, state)
     state.step = int(saved.state["step"])
     state.read = _counts(saved.state["read"])
@@ -177,13 +177,16 @@ def save_state(job: Job, stage: StagePlan, state: TrainState, saver: Saver) -> N
         "machine": job.machine(stage),
     }
     saver.save(
-        folder.checkpoint(state.step), _groups(job, state), saved, _pruning(job, stage, state.step)
+        folder.checkpoint(state.step),
+        tensors_to_write(state),
+        saved,
+        _pruning(job, stage, state.step),
     )
 
 
-def _groups(job: Job, state: TrainState) -> Groups:
-    """Return what this rank writes."""
-    model = state.model
+def tensors_to_write(state: TrainState) -> Groups:
+    """Return what this rank writes down of a state."""
+    model, world = state.model, state.model.grid.world
     weights = {
         name: tensor
         for part in model.models
@@ -196,16 +199,16 @@ def _groups(job: Job, state: TrainState) -> Groups:
         for name, tensor in optimizer_tensors(part, state.optimizer).items()
         if name.rpartition(".")[0] not in model.copied
     }
-    draws = random_tensors(job.world.device)
+    draws = random_tensors(world.device)
     return {
         MODEL: parts_to_write(weights, model.grid),
         OPTIMIZER: parts_to_write(moments, model.grid),
-        RANDOM: whole_parts({_random_name(job, name): draw for name, draw in draws.items()}),
+        RANDOM: whole_parts({_random_name(world, name): draw for name, draw in draws.items()}),
     }
 
 
-def _random_name(job: Job, name: str) -> str:
-    return name if job.ranks.size == 1 else f"{job.ranks.rank}.{name}"
+def _random_name(world: World, name: str) -> str:
+    return name if world.ranks.size == 1 else f"{world.ranks.rank}.{name}"
 
 
 def _pruning(job: Job, stage: StagePlan, step: int) -> Callable[[], None]:
@@ -243,7 +246,17 @@ def _fresh(job: Job, stage: StagePlan) -> tuple[BaseModel, TrainState]:
     return base, TrainState(model=model, optimizer=optimizer, scale=scale)
 
 
-def _load(state: TrainState, saved: Checkpoint, *, optimizer: bool) -> None:
+def load_tensors(state: TrainState, saved: Checkpoint, *, optimizer: bool) -> None:
+    """Take over what this rank needs of the weights of a checkpoint, written on whatever layout.
+
+    Args:
+        state: of the same architecture.
+        saved: the checkpoint.
+        optimizer: whether the optimizer is taken over as well.
+
+    Raises:
+        CheckpointError: it was made by another model.
+    """
     names = state.model.names
     for model in state.model.models:
         load_model_tensors(model, saved.groups[MODEL], elsewhere=names)
@@ -275,7 +288,7 @@ def _load_random(job: Job, stage: StagePlan, state: TrainState, saved: Checkpoin
         mine = {
             name.split(".")[-1]: draw
             for name, draw in draws.items()
-            if name == _random_name(job, name.split(".")[-1])
+            if name == _random_name(job.world, name.split(".")[-1])
         }
         load_random_tensors(mine, job.world.device)
         return

@@ -1,0 +1,230 @@
+"""Several ranks on one machine, watched: started together, ended together, and begun again after a crash.
+
+The first rank writes to the terminal, the others to files. A fresh start is a new set of processes, which go
+on from the newest good checkpoint; a process that is still alive is never patched up.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
+
+from rewarm.engine.ranks import STORE
+from rewarm.errors import CampaignError, RankLostError
+from rewarm.training.signals import EXIT_CODES
+
+GRACE_SECONDS = 10.0
+"""How long the others have to end by themselves after a rank has ended with an error."""
+
+_POLL_SECONDS = 0.05
+_HOST = "127.0.0.1"
+_MISTAKES = range(2, RankLostError.exit_code)
+"""Exit codes of errors that would come again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Supervised:
+    """What is watched."""
+
+    command: Sequence[str]
+    """Starts one rank; which one it is, the environment says."""
+    ranks: int
+    """How many."""
+    restarts: int
+    """Fresh starts after crashes, at most."""
+    logs: Path
+    """Folder for what the ranks but the first print."""
+    say: Callable[[str], None]
+    """Tells the user."""
+
+
+def supervise(job: Supervised) -> int:
+    """Start the ranks, and start them again after a crash.
+
+    Returns:
+        The exit code: that of the error that ended the job, 0 if all is done, 75 or 130 after a signal.
+
+    Raises:
+        CampaignError: there is no need for it.
+    """
+    if job.ranks < 2:
+        raise CampaignError("--ranks 1 needs nobody to watch; leave it out")
+    job.logs.mkdir(parents=True, exist_ok=True)
+    with _Signals() as signals:
+        for attempt in range(job.restarts + 1):
+            ranks = _start(job, attempt)
+            try:
+                first_to_fail = _wait(ranks, signals)
+            finally:
+                _end(ranks)
+            if first_to_fail is None:
+                return 0
+            code = _exit_code(ranks, first_to_fail, signals)
+            left = job.restarts - attempt
+            is_crash = signals.come is None and code not in _MISTAKES
+            job.say(f"{_fate(first_to_fail)}{_last_words(first_to_fail)}")
+            if not is_crash or not left:
+                return code
+            job.say(
+                f"starting {job.ranks} ranks afresh from the last checkpoint ({left} times left)"
+            )
+    raise AssertionError("the last attempt returns")
+
+
+@dataclass
+class _Rank:
+    """One process."""
+
+    number: int
+    process: subprocess.Popen[bytes]
+    log: Path | None = field(default=None)
+
+
+class _Signals:
+    """The signals that have come to the supervisor, to be passed on once to every rank."""
+
+    def __init__(self) -> None:
+        self.come: signal.Signals | None = None
+        self._ranks: Sequence[_Rank] = ()
+        self._before = {number: signal.getsignal(number) for number in EXIT_CODES}
+
+    def __enter__(self) -> "_Signals":
+        for number in EXIT_CODES:
+            signal.signal(number, self._pass_on)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def watch(self, ranks: Sequence[_Rank]) -> None:
+        """Say which ranks there are now."""
+        self._ranks = ranks
+        if self.come is not None:
+            self._send(self.come)
+
+    def _pass_on(self, number: int, _frame: FrameType | None) -> None:
+        self.come = signal.Signals(number)
+        self._send(self.come)
+
+    def _send(self, number: signal.Signals) -> None:
+        for rank in self._ranks:
+            if rank.process.poll() is None:
+                rank.process.send_signal(number)
+
+
+def _start(job: Supervised, attempt: int) -> list[_Rank]:
+    """Start all ranks, with a store of their own to find each other."""
+    store = TCPStore(_HOST, 0, is_master=True, wait_for_workers=False)
+    ranks: list[_Rank] = []
+    for number in range(job.ranks):
+        environment = os.environ | {
+            "RANK": str(number),
+            "LOCAL_RANK": str(number),
+            "WORLD_SIZE": str(job.ranks),
+            "LOCAL_WORLD_SIZE": str(job.ranks),
+            STORE: f"{_HOST}:{store.port}",
+        }
+        log = None if number == 0 else job.logs / f"rank-{number}-attempt-{attempt}.log"
+        output = None if log is None else log.open("wb")
+        # In a session of its own, Ctrl-C in the terminal reaches a rank through the supervisor alone.
+        process = subprocess.Popen(
+            job.command,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+        if output is not None:
+            output.close()
+        ranks.append(_Rank(number=number, process=process, log=log))
+    _stores.append(store)
+    return ranks
+
+
+_stores: list[TCPStore] = []
+"""The stores of all attempts: one that is let go while a late rank asks it would be an error in its log."""
+
+
+def _wait(ranks: Sequence[_Rank], signals: _Signals) -> _Rank | None:
+    """Wait until all have ended, or until the others have had their time after one failed.
+
+    Returns:
+        The first that failed, or None.
+    """
+    signals.watch(ranks)
+    failed: _Rank | None = None
+    deadline = float("inf")
+    while True:
+        running = [rank for rank in ranks if rank.process.poll() is None]
+        if failed is None:
+            bad = [rank for rank in ranks if rank.process.poll() not in (None, 0)]
+            # One that was killed is the cause of what the others say.
+            bad.sort(key=lambda rank: rank.process.returncode == RankLostError.exit_code)
+            if bad:
+                failed = bad[0]
+                deadline = time.monotonic() + GRACE_SECONDS
+        if not running or time.monotonic() > deadline:
+            return failed
+        time.sleep(_POLL_SECONDS)
+
+
+def _end(ranks: Sequence[_Rank]) -> None:
+    """End what still runs; nothing is lost that was committed."""
+    for rank in ranks:
+        if rank.process.poll() is None:
+            rank.process.kill()
+        rank.process.wait()
+        if rank.process.stdin is not None:
+            rank.process.stdin.close()
+
+
+def _exit_code(ranks: Sequence[_Rank], failed: _Rank, signals: _Signals) -> int:
+    """Return the code that says what really happened."""
+    codes = [rank.process.returncode for rank in ranks]
+    mistakes = [code for code in codes if code in _MISTAKES]
+    if mistakes:
+        return mistakes[0]
+    if signals.come is not None:
+        stopped = EXIT_CODES[signals.come]
+        return stopped if stopped in codes else failed.process.returncode
+    code = failed.process.returncode
+    return 128 - code if code < 0 else code
+
+
+def _fate(rank: _Rank) -> str:
+    """Say how a rank ended."""
+    code = rank.process.returncode
+    if code < 0:
+        return f"rank {rank.number} was killed by {signal.Signals(-code).name}"
+    return f"rank {rank.number} ended with exit code {code}"
+
+
+def _last_words(rank: _Rank) -> str:
+    """Return the end of what a rank printed to its file."""
+    if rank.log is None:
+        return ""
+    lines = rank.log.read_text(errors="replace").strip().splitlines()[-3:]
+    return f" (see {rank.log})" + "".join(f"\n  {line}" for line in lines)
+
+
+def end_with_supervisor() -> None:
+    """In a rank: end as if by SIGTERM when the supervisor is gone, so that nothing is left behind."""
+    if STORE not in os.environ:
+        return
+
+    def wait() -> None:
+        while os.read(sys.stdin.fileno(), 1024):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="supervisor", daemon=True).start()
