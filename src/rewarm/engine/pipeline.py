@@ -23,7 +23,6 @@ class Pipeline:
         self._grid = grid
         self._schedules: dict[tuple[str, int], Schedule1F1B | ScheduleInterleaved1F1B] = {}
         self._divisor = 1.0
-        self._total = torch.zeros(())
 
     def backward(self, inputs: Tensor, targets: Tensor, portions: int, divisor: float) -> Tensor:
         """Run a batch forward and backward, and add its gradients.
@@ -38,11 +37,15 @@ class Pipeline:
             The summed losses, not divided, on the last rank; 0 on the others.
         """
         self._divisor = divisor
-        self._total = torch.zeros((), dtype=torch.float64, device=inputs.device)
+        losses: list[Tensor] = []
         schedule = self._schedule("loss", portions)
         given = (inputs,) if self._grid.at(PIPELINE) == 0 else ()
-        schedule.step(*given, target=targets, return_outputs=False, targets=targets)
-        return self._total
+        # The first time, shapes are found out with a batch of their own, whose loss must not count.
+        schedule.step(*given, target=targets, losses=losses, return_outputs=False, targets=targets)
+        total = torch.zeros((), dtype=torch.float64, device=inputs.device)
+        for loss in losses:
+            total += loss.detach().double() * divisor
+        return total
 
     @torch.no_grad()
     def forward(self, inputs: Tensor, **kwargs: Tensor) -> Tensor | None:
@@ -85,5 +88,4 @@ class Pipeline:
         return ScheduleInterleaved1F1B([*stages], portions, loss_fn=loss, scale_grads=False)
 
     def _divided(self, loss: Tensor, _targets: Tensor) -> Tensor:
-        self._total += loss.detach()
         return loss / self._divisor

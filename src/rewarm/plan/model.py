@@ -122,7 +122,7 @@ def model_size(campaign: Campaign, root: Path) -> ModelSize | None:
     """
     model = campaign.model
     if model.from_ is not None:
-        return _folder_size(root / Path(model.from_).expanduser())
+        return folder_size(root / Path(model.from_).expanduser())
     assert model.preset is not None, "a model is a preset or a folder"
     vocabulary = model.vocabulary or vocabulary_of(campaign, root)
     return preset_size(model.preset, vocabulary) if vocabulary else None
@@ -151,7 +151,7 @@ def vocabulary_of(campaign: Campaign, root: Path) -> int | None:
         ) from error
 
 
-def _folder_size(folder: Path) -> ModelSize:
+def folder_size(folder: Path) -> ModelSize:
     """Count the parameters of a Hugging Face folder from the headers of its safetensors files."""
     try:
         config = cast(dict[str, Any], json.loads((folder / "config.json").read_bytes()))

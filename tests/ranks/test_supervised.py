@@ -1,0 +1,191 @@
+"""Two ranks on one machine, watched: killed, hanging or stopped, they end as those that never were."""
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.tiny import CAMPAIGN
+from tests.training.running import traces
+
+KILLS = int(os.environ.get("REWARM_KILLS", "6"))
+"""Random kills; LOG.md says when it was run with 50."""
+
+SETTINGS = (
+    "stages.pretrain.budget=120 steps",
+    "stages.update.budget=90 steps",
+    "parallel.timeout=15",
+)
+CHECKPOINT_PLACES = ("between_files", "after_tensors", "after_manifest", "after_rename")
+
+
+@pytest.fixture(scope="module")
+def campaign(tiny) -> Path:
+    """Return the tiny campaign without its arms: pretrain, and update with replay."""
+    file = tiny.folder / "two-stages.toml"
+    file.write_text(CAMPAIGN[: CAMPAIGN.index("[arms]")], encoding="utf-8")
+    return file
+
+
+def start(file: Path, folder: Path, *options: str, environment: dict[str, str] | None = None):
+    """Start two watched ranks of a campaign."""
+    settings = [part for setting in SETTINGS for part in ("--set", setting)]
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-W", "ignore", "-m", "rewarm", "train", str(file)),
+            *(
+                "--prepared",
+                str(file.parent / "prepared"),
+                "--runs",
+                str(folder),
+                "--device",
+                "cpu",
+            ),
+            *("--threads", "1", "--ranks", "2", *settings, *options),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | (environment or {}),
+    )
+
+
+def ranks_of(supervisor: subprocess.Popen[str]) -> list[int]:
+    """Return the process numbers of the ranks that are alive."""
+    listed = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(supervisor.pid)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return [int(number) for number in listed.stdout.split()]
+
+
+def is_training(folder: Path) -> bool:
+    return any(folder.glob("tiny/stages/*/metrics.jsonl"))
+
+
+def wait_for(condition, seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it took too long"
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(campaign, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    done = start(campaign, folder)
+    output, _ = done.communicate(timeout=600)
+    assert done.returncode == 0, output
+    return traces(folder / "tiny")
+
+
+def test_killed_at_random_it_ends_with_the_bits_of_a_run_never_killed(
+    campaign, tmp_path, undisturbed
+):
+    """Any rank, in training and in checkpoints; each time a fresh start from the newest checkpoint."""
+    rng = random.Random(20240308)
+    folder = tmp_path / "runs"
+    supervisor = start(campaign, folder, "--restarts", str(KILLS + 1))
+    killed = 0
+    while killed < KILLS and supervisor.poll() is None:
+        wait_for(lambda: len(ranks_of(supervisor)) == 2 or supervisor.poll() is not None)
+        time.sleep(rng.uniform(0.5, 9.0))
+        victims = ranks_of(supervisor)
+        if len(victims) == 2:
+            os.kill(rng.choice(victims), signal.SIGKILL)
+            killed += 1
+            wait_for(lambda gone=victims: not set(gone) & set(ranks_of(supervisor)))
+    output, _ = supervisor.communicate(timeout=600)
+    assert supervisor.returncode == 0, output
+    assert len(re.findall("was killed by SIGKILL", output)) == killed
+    assert killed >= KILLS // 2, "too quick to be killed often enough"
+    assert traces(folder / "tiny") == undisturbed
+
+
+def test_ranks_that_die_in_a_checkpoint_leave_the_ones_before(campaign, tmp_path, undisturbed):
+    folder = tmp_path / "runs"
+    for place in CHECKPOINT_PLACES:
+        failing = start(
+            campaign, folder, "--restarts", "0", environment={"REWARM_FAILPOINT": place}
+        )
+        output, _ = failing.communicate(timeout=120)
+        assert failing.returncode == 137, output
+    again = start(campaign, folder)
+    output, _ = again.communicate(timeout=600)
+    assert again.returncode == 0, output
+    assert traces(folder / "tiny") == undisturbed
+
+
+def test_a_rank_that_dies_ends_the_job_with_its_name(campaign, tmp_path):
+    folder = tmp_path / "runs"
+    supervisor = start(campaign, folder, "--restarts", "0")
+    wait_for(lambda: is_training(folder))
+    os.kill(sorted(ranks_of(supervisor))[1], signal.SIGKILL)
+    began = time.monotonic()
+    output, _ = supervisor.communicate(timeout=60)
+    assert time.monotonic() - began < 30
+    assert supervisor.returncode == 137
+    assert "rank 1 was killed by SIGKILL" in output
+    assert "Dead or hanging: rank 1" in output
+
+
+def test_a_rank_that_hangs_ends_the_job_with_its_name(campaign, tmp_path):
+    folder = tmp_path / "runs"
+    supervisor = start(campaign, folder, "--restarts", "0")
+    wait_for(lambda: is_training(folder))
+    hanging = sorted(ranks_of(supervisor))[1]
+    os.kill(hanging, signal.SIGSTOP)
+    began = time.monotonic()
+    output, _ = supervisor.communicate(timeout=60)
+    assert time.monotonic() - began < 30 + 15
+    assert supervisor.returncode == 9
+    assert "Dead or hanging: rank 1" in output
+    with pytest.raises(ProcessLookupError):
+        os.kill(hanging, 0)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+def test_a_signal_saves_and_ends_with_its_code(campaign, tmp_path, undisturbed, number, code):
+    folder = tmp_path / "runs"
+    supervisor = start(campaign, folder)
+    wait_for(lambda: is_training(folder))
+    supervisor.send_signal(number)
+    output, _ = supervisor.communicate(timeout=60)
+    assert supervisor.returncode == code, output
+    assert "is saved" in output
+    again = start(campaign, folder)
+    output, _ = again.communicate(timeout=600)
+    assert again.returncode == 0, output
+    assert traces(folder / "tiny") == undisturbed
+
+
+def test_ranks_do_not_outlive_their_supervisor(campaign, tmp_path):
+    folder = tmp_path / "runs"
+    supervisor = start(campaign, folder)
+    wait_for(lambda: is_training(folder))
+    ranks = ranks_of(supervisor)
+    supervisor.kill()
+    supervisor.wait()
+
+    def are_gone() -> bool:
+        return all(not Path(f"/proc/{rank}").exists() for rank in ranks)
+
+    wait_for(are_gone)
+
+
+def test_a_mistake_is_not_tried_again(campaign, tmp_path):
+    supervisor = start(
+        campaign, tmp_path / "runs", "--set", "batch=7 sequences", "--set", "training.micro_batch=7"
+    )
+    output, _ = supervisor.communicate(timeout=60)
+    assert supervisor.returncode == 2
+    assert "cannot be divided among 2 ranks" in output
+    assert "afresh" not in output
