@@ -465,9 +465,11 @@ def _carry_out(
             messages.quiet = results.quiet = True
         folder = _prepared(loaded, prepared)
 
-        def prepare_all() -> None:
+        def download_all() -> None:
             nonlocal loaded
             loaded = download(loaded)
+
+        def prepare_all() -> None:
             with show_preparation(messages) as on_progress:
                 prepare_campaign(
                     loaded.campaign,
@@ -478,10 +480,11 @@ def _carry_out(
                     commits=loaded.commits,
                 )
 
-        world.ranks.first_alone(prepare_all)
+        world.ranks.first_alone(download_all)
         loaded = replace(loaded, commits=world.ranks.gather(dict(loaded.commits))[0])
         world.ranks.together(lambda: check_here(loaded), world.ranks.words)
         made = make_plan(loaded)  # anew: the size of a model is known once it is here
+        world.ranks.first_alone(prepare_all)
         train_campaign(
             made,
             run,
