@@ -1,10 +1,14 @@
 """What needs no torch loads none: the pure packages, `rewarm --help` and `rewarm plan`, in new processes."""
 
+import json
+import struct
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from rewarm.campaign.starters import starter_text
 
 ROOT = Path(__file__).parent.parent
 PURE = ("schedules", "replay", "campaign", "plan", "runs", "report", "cli")
@@ -29,10 +33,19 @@ except SystemExit as ended:
 print("\\n", *sys.modules)
 sys.exit(code)
 """
+HUB = "huggingface_hub"
+PLAN = (
+    """
+import os, sys
+os.environ |= {"HF_HUB_CACHE": sys.argv[1], "HF_ENDPOINT": "http://127.0.0.1:9"}
+sys.argv[1] = "plan"
+"""
+    + COMMAND
+)
 
 
-def loaded(script: str, *arguments: str) -> set[str]:
-    """Return the heavy packages that a script has loaded at its end; it prints all modules last."""
+def loaded(script: str, *arguments: str, of: tuple[str, ...] = HEAVY) -> set[str]:
+    """Return which of some packages a script has loaded at its end; it prints all modules last."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", script, *arguments],
         cwd=ROOT,
@@ -43,7 +56,7 @@ def loaded(script: str, *arguments: str) -> set[str]:
     assert (done.returncode, done.stderr) == (0, "")
     modules = done.stdout.splitlines()[-1].split()
     assert "sys" in modules
-    return set(HEAVY) & set(modules)
+    return set(of) & set(modules)
 
 
 @pytest.mark.parametrize("package", PURE)
@@ -61,6 +74,20 @@ def test_the_plan_of_the_largest_model_loads_no_torch(spread):
         "torch",
         "transformers",
     }
+
+
+@pytest.mark.parametrize(("name", "expected"), [("base", set()), ("maker/tiny", {HUB})])
+def test_the_client_of_the_hub_is_loaded_for_a_model_of_the_hub_alone(tmp_path, name, expected):
+    """The address leads nowhere: a plan that asked the hub would fail or warn."""
+    size = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "vocab_size": 9}
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "config.json").write_text(json.dumps(size))
+    (tmp_path / "base" / "model.safetensors").write_bytes(struct.pack("<Q", 2) + b"{}")
+    changes = ("--root", str(tmp_path), "--set", f"model.from={name}")
+    file = tmp_path / "campaign.toml"
+    file.write_text(starter_text("hugging-face"))
+    of = (HUB, "torch", "transformers")
+    assert loaded(PLAN, str(tmp_path / "cache"), str(file), *changes, of=of) == expected
 
 
 def test_the_check_notices_a_heavy_import():

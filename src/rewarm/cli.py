@@ -7,6 +7,7 @@ inside, so that help and mistakes are answered at once.
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -149,14 +150,23 @@ def prepare(
 ) -> None:
     """Turn a campaign's text into tokens; goes on where it stopped."""
     from rewarm.data.datasets import prepare_campaign
+    from rewarm.models.hub import download
     from rewarm.training.progress import show_preparation
 
     loaded = _load(file, settings, root)
     folder = _prepared(loaded, prepared)
+    loaded = download(loaded)
     with show_preparation(_console()) as on_progress:
         data = prepare_campaign(
-            loaded.campaign, loaded.root, folder, workers=workers, on_progress=on_progress
+            loaded.campaign,
+            loaded.root,
+            folder,
+            workers=workers,
+            on_progress=on_progress,
+            commits=loaded.commits,
         )
+    for name, commit in loaded.commits.items():
+        typer.echo(f"{name}: commit {commit}")
     for name, store in data.train.items():
         typer.echo(f"{name}: {store.tokens:,} tokens, {store.documents:,} documents")
     for name, store in data.validation.items():
@@ -188,12 +198,13 @@ def train(
     """Carry a campaign out or go on with it, and write the report."""
     from rewarm.runs.folder import RunFolder
     from rewarm.training.anneal import with_recorded_annealings
+    from rewarm.training.hub_commits import with_recorded_commits
 
     loaded = _load(file, settings, root)
     run = RunFolder(runs / loaded.campaign.name)
     if ranks is not None and "RANK" not in os.environ:
         _supervise(run, ranks, restarts)
-    loaded = with_recorded_annealings(loaded, run)
+    loaded = with_recorded_annealings(with_recorded_commits(loaded, run), run)
     _carry_out(
         loaded,
         run,
@@ -452,6 +463,7 @@ def _carry_out(
     """Prepare, train what is left, report, and print the table; of several ranks all do it together."""
     from rewarm.data.datasets import open_campaign, prepare_campaign
     from rewarm.engine.world import current_world
+    from rewarm.models.hub import check_here, download
     from rewarm.plan import make_plan
     from rewarm.report import read_run, terminal_table, verdict
     from rewarm.training.campaign import is_finished, train_campaign
@@ -467,17 +479,30 @@ def _carry_out(
         world = current_world(device, threads, timeout_seconds=loaded.campaign.parallel.timeout)
         folder = _prepared(loaded, prepared)
 
+        def download_all() -> None:
+            nonlocal loaded
+            loaded = download(loaded)
+
         def prepare_all() -> None:
             with show_preparation(messages) as on_progress:
                 prepare_campaign(
-                    loaded.campaign, loaded.root, folder, workers=workers, on_progress=on_progress
+                    loaded.campaign,
+                    loaded.root,
+                    folder,
+                    workers=workers,
+                    on_progress=on_progress,
+                    commits=loaded.commits,
                 )
 
+        world.ranks.first_alone(download_all)
+        loaded = replace(loaded, commits=world.ranks.gather(dict(loaded.commits))[0])
+        world.ranks.together(lambda: check_here(loaded), world.ranks.words)
+        made = make_plan(loaded)  # anew: the size of a model is known once it is here
         world.ranks.first_alone(prepare_all)
         train_campaign(
             made,
             run,
-            open_campaign(loaded.campaign, loaded.root, folder),
+            open_campaign(loaded.campaign, loaded.root, folder, loaded.commits),
             world=world,
             console=messages,
             allow_changes=allow_changes,

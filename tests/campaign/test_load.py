@@ -182,7 +182,7 @@ MISTAKES = {
         'preset = "neox-0.1m"',
         'preset = "neox-0.1m"\nfrom = "folder"',
         "model",
-        "give either preset (random weights) or from (a model folder), not both",
+        "give either preset (random weights) or from (a model folder or a model of the hub), not both",
     ),
     "two tokenizers": (
         'from = "tokenizer.json"',

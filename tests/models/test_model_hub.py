@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from rewarm.campaign.hub import hub_id, revision_of
 from rewarm.errors import CheckpointError
-from rewarm.models.hub import hub_id, local_model_folder, revision_of
+from rewarm.models.hub import download_model, local_model_folder
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 NOWHERE = "http://127.0.0.1:9"
@@ -23,10 +24,11 @@ NOWHERE = "http://127.0.0.1:9"
 SCRIPT = """
 import sys
 from pathlib import Path
+from rewarm.campaign.hub import revision_of
 from rewarm.errors import RewarmError
-from rewarm.models.hub import local_model_folder, revision_of
+from rewarm.models.hub import download_model
 try:
-    folder = local_model_folder(sys.argv[1], Path(sys.argv[2]))
+    folder = download_model(sys.argv[1], Path(sys.argv[2]))
 except RewarmError as error:
     print(error)
     sys.exit(error.exit_code)
@@ -72,12 +74,14 @@ def client(tmp_path) -> Client:
     return Client(tmp_path)
 
 
-def lay_out(cache: Path, name: str) -> Path:
+def lay_out(cache: Path, name: str, *files: str) -> Path:
     """Make the cache of a model as the hub's client does."""
+    files = files or ("config.json", "model.safetensors")
     repository = cache / f"models--{name.replace('/', '--')}"
     folder = repository / "snapshots" / COMMIT
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text("{}")
+    for file in files:
+        (folder / file).write_text("{}")
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text(COMMIT)
     return folder
@@ -97,23 +101,52 @@ def test_a_local_folder_wins_unless_the_name_says_hub(client):
     assert client.get("hf://maker/tiny", offline=True) == (0, f"{cached}\n{COMMIT}\n")
 
 
+INDEX = '{"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}'
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_a_part_of_a_model_is_not_taken_for_it_and_what_is_missing_is_said(client, offline):
+    folder = lay_out(client.cache, "maker/tiny", "config.json", "one.safetensors")
+    (folder / "model.safetensors.index.json").write_text(INDEX)
+    code, said = client.get("maker/tiny", offline=offline)
+    assert code == 4
+    assert "two.safetensors" in said
+    assert "one.safetensors" not in said
+    (folder / "two.safetensors").write_text("{}")
+    assert client.get("maker/tiny", offline=offline)[0] == 0
+
+
 @pytest.mark.parametrize("offline", [True, False])
 def test_what_is_neither_here_nor_to_be_had_is_refused_with_what_to_do(client, offline):
     code, said = client.get("maker/tiny", offline=offline)
     assert code == 4
-    assert "maker/tiny: is not in the hub's cache" in said
-    assert "hf download" in said
+    assert "maker/tiny: the hub's cache on this machine has not config.json, model.safe" in said
+    assert "`hf download maker/tiny`" in said
     assert str(client.root / "maker" / "tiny") in said
 
 
 @pytest.mark.parametrize(
     "name",
-    ["nowhere", "../nowhere/model", "/nowhere", "a/b/c", "~/nowhere", "./a/b", "a/b@", "hf://"],
+    [
+        "nowhere",
+        "../nowhere/model",
+        "/nowhere",
+        "a/b/c",
+        "~/nowhere",
+        "./a/b",
+        "a/b@",
+        "hf://",
+        "a/b@../../c",
+        "a/b--c",
+        "a/b.git",
+        "a/tokenizer.json",
+    ],
 )
 def test_what_can_only_be_a_path_is_never_looked_for_on_the_hub(tmp_path, name):
     assert hub_id(name) is None
-    with pytest.raises(CheckpointError, match="no such folder"):
-        local_model_folder(name, tmp_path)
+    for get in (local_model_folder, download_model):
+        with pytest.raises(CheckpointError, match="no such folder"):
+            get(name, tmp_path)
 
 
 def test_only_a_folder_of_the_cache_has_a_revision(tmp_path):
@@ -130,6 +163,8 @@ FILES = {
     "pytorch_model.bin": b"a pickle",
     "modeling_tiny.py": b"raise SystemExit",
     "README.md": b"# tiny",
+    "consolidated.safetensors": b"the same once more",
+    "other/model.safetensors": b"another",
 }
 
 
@@ -140,6 +175,7 @@ class Hub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Answers)
         self.endpoint = f"http://127.0.0.1:{self.server_port}"
         self.error: tuple[int, str] | None = None  # status and code of every answer, or the files
+        self.without: tuple[str, ...] = ()  # files that it does not have
         self.asked: list[str] = []
 
 
@@ -166,7 +202,7 @@ class Answers(BaseHTTPRequestHandler):
         if self.server.error is not None:
             status, code = self.server.error
             return status, {"X-Error-Code": code, "X-Error-Message": code}, b"{}"
-        name = self.path.partition("?")[0].rpartition("/")[2]
+        name = self.path.partition("?")[0].partition(COMMIT + "/")[2]
         if "/resolve/" in self.path:
             tag = hashlib.sha1(FILES[name]).hexdigest()
             return 200, {"ETag": f'"{tag}"', "X-Repo-Commit": COMMIT}, FILES[name]
@@ -179,6 +215,7 @@ class Answers(BaseHTTPRequestHandler):
                 "oid": hashlib.sha1(body).hexdigest(),
             }
             for path, body in FILES.items()
+            if path not in self.server.without
         ]
         model = {"id": "maker/tiny", "sha": COMMIT, "siblings": entries}
         answer = entries if "/tree/" in self.path else model
@@ -207,6 +244,21 @@ def test_neither_pickles_nor_code_are_got(client, hub):
     assert got == {name: FILES[name] for name in wanted}
     assert not any("bin" in path or ".py" in path for path in hub.asked)
     assert client.get("maker/tiny", offline=True) == (0, said)
+
+
+def test_what_the_cache_has_is_taken_without_asking_the_hub(client, hub):
+    """So a branch that moves does not change a model under a campaign."""
+    folder = lay_out(client.cache, "maker/tiny")
+    assert client.get("maker/tiny", endpoint=hub.endpoint) == (0, f"{folder}\n{COMMIT}\n")
+    assert hub.asked == []
+
+
+def test_a_model_that_has_only_pickles_is_refused(client, hub):
+    hub.without = ("model.safetensors",)
+    code, said = client.get("maker/tiny", endpoint=hub.endpoint)
+    assert code == 4
+    assert "maker/tiny: the hub did not give model.safetensors" in said
+    assert "never as a pickle" in said
 
 
 @pytest.mark.parametrize(

@@ -159,6 +159,17 @@ def test_a_folder_in_several_files(planned, pieces, folder):
     assert size.parameters == num_parameters(EMBEDDING, BODY, HEAD)
 
 
+def test_only_the_files_that_the_model_is_read_from_are_counted(planned, pieces, folder):
+    write_header(folder / "consolidated.safetensors", BODY)
+    write_header(folder / "model.safetensors", EMBEDDING | BODY | HEAD)
+    parameters = num_parameters(EMBEDDING, BODY, HEAD)
+    assert planned(pieces["both"], FROM_FOLDER).size.parameters == parameters
+    (folder / "model.safetensors").rename(folder / "one.safetensors")
+    index = {"weight_map": {"embed": "one.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert planned(pieces["both"], FROM_FOLDER).size.parameters == parameters
+
+
 def test_heads_may_be_wider_than_the_width_over_their_number(planned, pieces, folder):
     (folder / "config.json").write_text(json.dumps(CONFIG | {"head_dim": 16}))
     write_header(folder / "model.safetensors", EMBEDDING | BODY)

@@ -54,12 +54,13 @@ def _known_preset(value: object) -> object:
 
 
 class Model(_Table):
-    """What is trained: a preset with random weights, or a Hugging Face causal LM in a local folder."""
+    """What is trained: a preset with random weights, or a Hugging Face causal LM, from a folder or the hub."""
 
     preset: Annotated[str, BeforeValidator(_known_preset)] | None = None
     """Name of a size."""
     from_: str | None = Field(default=None, alias="from")
-    """Folder of a Hugging Face causal language model (config.json and safetensors)."""
+    """Folder of a Hugging Face causal language model (config.json and safetensors), or a model of the hub:
+    `organisation/name`, with `@revision` behind it if wanted; `hf://` in front if a folder has that name."""
     vocabulary: Positive | None = None
     """Rows of the embedding; the tokenizer's number of entries if not given. Only with a preset."""
 
@@ -67,7 +68,7 @@ class Model(_Table):
     def _one_of(self) -> "Model":
         if (self.preset is None) == (self.from_ is None):
             raise ValueError(
-                "give either preset (random weights) or from (a model folder), not both"
+                "give either preset (random weights) or from (a model folder or a model of the hub), not both"
             )
         if self.from_ is not None and self.vocabulary is not None:
             raise ValueError("vocabulary comes from the model folder; leave it out")
@@ -87,7 +88,7 @@ class Tokenizer(_Table):
     """The tokenizer of all datasets: a `tokenizer.json`, or one to be trained."""
 
     from_: str | None = Field(default=None, alias="from")
-    """Path of a `tokenizer.json`."""
+    """A `tokenizer.json`, or the folder or the name on the hub of a model that has one."""
     train: TrainTokenizer | None = None
     """How to train one."""
     end_of_text: str = "<|endoftext|>"

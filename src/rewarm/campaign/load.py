@@ -6,7 +6,7 @@ Each problem is one line: file and line, key path, what is wrong and what was pr
 import difflib
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
@@ -48,6 +48,8 @@ class LoadedCampaign:
     """What each arm changes."""
     origins: Mapping[str, str]
     """For each value that was written: `file:line` or `--set`. The others are defaults."""
+    commits: Mapping[str, str] = field(default_factory=dict[str, str])
+    """For each `from` that names a model of the hub, as written: the commit that it stands for, if settled."""
 
 
 def load_campaign(

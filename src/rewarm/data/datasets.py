@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rewarm.campaign import Campaign, Text
+from rewarm.campaign.hub import NO_COMMITS, hub_name, tokenizer_file
 from rewarm.data.documents import TextFiles, TextSource
 from rewarm.data.prepare import prepare_split
 from rewarm.data.progress import Progress
@@ -63,6 +64,7 @@ def prepare_campaign(
     *,
     workers: int,
     on_progress: OnProgress | None = None,
+    commits: Mapping[str, str] = NO_COMMITS,
 ) -> PreparedData:
     """Make the tokenizer and the tokens of a campaign, or find them made.
 
@@ -72,6 +74,7 @@ def prepare_campaign(
         prepared: folder to put tokens in.
         workers: processes that encode.
         on_progress: told how far each split is.
+        commits: the commit that a name of the hub stands for, where that is settled.
 
     Raises:
         DataError: text that cannot be read, an empty dataset.
@@ -79,7 +82,7 @@ def prepare_campaign(
         StorageError: the disk is full.
     """
     _check_files(campaign, root)
-    tokenizer = _tokenizer(campaign, root, prepared)
+    tokenizer = _tokenizer(campaign, root, prepared, commits)
     for name, source, folder in _splits(campaign, root, prepared):
         prepare_split(
             source,
@@ -89,18 +92,20 @@ def prepare_campaign(
             workers=workers,
             on_progress=(lambda p, name=name: on_progress(name, p)) if on_progress else None,
         )
-    return open_campaign(campaign, root, prepared)
+    return open_campaign(campaign, root, prepared, commits)
 
 
-def open_campaign(campaign: Campaign, root: Path, prepared: Path) -> PreparedData:
-    """Open the tokens of a campaign.
+def open_campaign(
+    campaign: Campaign, root: Path, prepared: Path, commits: Mapping[str, str] = NO_COMMITS
+) -> PreparedData:
+    """Open the tokens of a campaign; the arguments are those of `prepare_campaign`.
 
     Raises:
         DataError: a split is not prepared, or damaged.
         MismatchError: a split was made with another tokenizer.
     """
     tokenizer = load_tokenizer(
-        tokenizer_path(campaign, root, prepared), campaign.tokenizer.end_of_text
+        tokenizer_path(campaign, root, prepared, commits), campaign.tokenizer.end_of_text
     )
     made_by = tokenizer.fingerprint
     return PreparedData(
@@ -159,15 +164,31 @@ def _check_files(campaign: Campaign, root: Path) -> None:
                 )
 
 
-def tokenizer_path(campaign: Campaign, root: Path, prepared: Path) -> Path:
-    """Return where the `tokenizer.json` of a campaign is, or will be once it is trained."""
+def tokenizer_path(
+    campaign: Campaign, root: Path, prepared: Path, commits: Mapping[str, str] = NO_COMMITS
+) -> Path:
+    """Return where the `tokenizer.json` of a campaign is, or will be once it is trained.
+
+    Raises:
+        DataError: it is on the hub and not downloaded.
+    """
     given = campaign.tokenizer.from_
-    return prepared / "tokenizer.json" if given is None else root / Path(given).expanduser()
+    if given is None:
+        return prepared / "tokenizer.json"
+    path = tokenizer_file(given, root, commits)
+    if path is None:
+        raise DataError(
+            f"tokenizer.from: the tokenizer.json of {hub_name(given, root, commits)} is not in the hub's cache "
+            "on this machine, and no such file is here. `rewarm prepare` downloads it; or correct the name."
+        )
+    return path
 
 
-def _tokenizer(campaign: Campaign, root: Path, prepared: Path) -> Tokenizer:
+def _tokenizer(
+    campaign: Campaign, root: Path, prepared: Path, commits: Mapping[str, str]
+) -> Tokenizer:
     """Load the tokenizer, or train it if that is asked for and not done yet."""
-    path = tokenizer_path(campaign, root, prepared)
+    path = tokenizer_path(campaign, root, prepared, commits)
     training = campaign.tokenizer.train
     if training is None or path.exists():
         tokenizer = load_tokenizer(path, campaign.tokenizer.end_of_text)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from rewarm.campaign.campaign import Campaign
+from rewarm.campaign.hub import NO_COMMITS, model_folder, tokenizer_file, weight_files
 from rewarm.campaign.presets import PRESETS
 from rewarm.errors import CampaignError
 
@@ -107,28 +108,35 @@ def preset_size(name: str, vocabulary: int) -> ModelSize:
     )
 
 
-def model_size(campaign: Campaign, root: Path) -> ModelSize | None:
+def model_size(
+    campaign: Campaign, root: Path, commits: Mapping[str, str] = NO_COMMITS
+) -> ModelSize | None:
     """Return the size of a campaign's model.
 
     Args:
         campaign: the campaign.
         root: folder that relative paths are relative to.
+        commits: the commit that a name of the hub stands for, where that is settled.
 
     Returns:
-        None while the vocabulary is not known because `tokenizer.json` is not there yet.
+        None while a model of the hub is not downloaded, or the vocabulary is not known because
+        `tokenizer.json` is not there yet.
 
     Raises:
         CampaignError: the model folder is not one, or the tokenizer file is not a tokenizer.
     """
     model = campaign.model
     if model.from_ is not None:
-        return folder_size(root / Path(model.from_).expanduser())
+        folder = model_folder(model.from_, root, commits)
+        return None if folder is None else folder_size(folder)
     assert model.preset is not None, "a model is a preset or a folder"
-    vocabulary = model.vocabulary or vocabulary_of(campaign, root)
+    vocabulary = model.vocabulary or vocabulary_of(campaign, root, commits)
     return preset_size(model.preset, vocabulary) if vocabulary else None
 
 
-def vocabulary_of(campaign: Campaign, root: Path) -> int | None:
+def vocabulary_of(
+    campaign: Campaign, root: Path, commits: Mapping[str, str] = NO_COMMITS
+) -> int | None:
     """Return the number of entries of a campaign's tokenizer; None if its file is not there yet.
 
     Raises:
@@ -137,8 +145,8 @@ def vocabulary_of(campaign: Campaign, root: Path) -> int | None:
     if campaign.tokenizer.train is not None:
         return campaign.tokenizer.train.vocabulary
     assert campaign.tokenizer.from_ is not None, "a tokenizer is trained or given"
-    path = root / Path(campaign.tokenizer.from_).expanduser()
-    if not path.exists():
+    path = tokenizer_file(campaign.tokenizer.from_, root, commits)
+    if path is None or not path.exists():
         return None
     try:
         content = cast(dict[str, Any], json.loads(path.read_bytes()))
@@ -155,7 +163,8 @@ def folder_size(folder: Path) -> ModelSize:
     """Count the parameters of a Hugging Face folder from the headers of its safetensors files."""
     try:
         config = cast(dict[str, Any], json.loads((folder / "config.json").read_bytes()))
-        files = sorted(folder.glob("*.safetensors"))
+        names = weight_files(folder)
+        files = [folder / name for name in names] or sorted(folder.glob("*.safetensors"))
         shapes = {name: shape for file in files for name, shape in _tensor_shapes(file).items()}
         text = config.get("text_config", config)
         width, layers = int(text["hidden_size"]), int(text["num_hidden_layers"])

@@ -29,7 +29,7 @@ class Plan:
     datasets: tuple[str, ...]
     """D0, D1, …: the datasets in the order in which the model meets them."""
     size: ModelSize | None
-    """The model's size; None while its tokenizer is not there."""
+    """The model's size; None while it is not downloaded, or its tokenizer is not there."""
 
     @property
     def campaign(self) -> Campaign:
@@ -50,7 +50,7 @@ class Plan:
         """Return the size of a stage's model, which an arm may have changed."""
         if stage.campaign.model == self.campaign.model:
             return self.size
-        return model_size(stage.campaign, self.loaded.root)
+        return model_size(stage.campaign, self.loaded.root, self.loaded.commits)
 
     def train_flops(self, stage: StagePlan) -> float:
         """Return the FLOPs of training a stage; 0 while the model's size is not known."""
@@ -111,7 +111,7 @@ def make_plan(loaded: LoadedCampaign) -> Plan:
     Raises:
         CampaignError: something in it cannot be done; the arm and the stage are named.
     """
-    size = model_size(loaded.campaign, loaded.root)
+    size = model_size(loaded.campaign, loaded.root, loaded.commits)
     arms: dict[str, tuple[StagePlan, ...]] = {}
     unique: dict[str, StagePlan] = {}
     for arm, campaign in loaded.arms.items():

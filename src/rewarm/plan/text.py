@@ -6,6 +6,7 @@ from fractions import Fraction
 from rich.console import Console
 from rich.table import Table
 
+from rewarm.campaign.hub import hub_name, local_path, model_folder, model_names, tokenizer_file
 from rewarm.campaign.quantities import percent
 from rewarm.plan.cost import Cost, saving
 from rewarm.plan.drawing import distinct_lines, draw_learning_rate
@@ -44,6 +45,7 @@ def print_plan(
         console.print(draw_learning_rate(arms, line, width=min(console.width, 100)), markup=False)
     _print_cost(console, plan, cost)
     found = [*warmup_warnings(plan), *epoch_warnings(plan, sizes), *memory_warnings(plan, cost)]
+    found += download_notes(plan)
     for warning in [*found, *notes]:
         console.print(f"[yellow]note:[/yellow] {warning}")
 
@@ -91,11 +93,31 @@ def memory_warnings(plan: Plan, cost: Cost) -> list[str]:
     ]
 
 
+def download_notes(plan: Plan) -> list[str]:
+    """Return what the campaign names and only the hub may have, as far as it is not in the cache."""
+    loaded, found = plan.loaded, list[str]()
+    place = (loaded.root, loaded.commits)
+    for name in model_names(loaded):
+        if model_folder(name, *place) is None:
+            found.append(
+                f"model {hub_name(name, *place)} is not downloaded yet, so its size is not known; "
+                f"rewarm prepare downloads it ({local_path(name, loaded.root)} is no folder here)"
+            )
+    tokenizer = loaded.campaign.tokenizer.from_
+    if tokenizer is not None and tokenizer_file(tokenizer, *place) is None:
+        found.append(
+            f"the tokenizer of {hub_name(tokenizer, *place)} is not downloaded yet; "
+            f"rewarm prepare downloads it ({local_path(tokenizer, loaded.root)} is not here)"
+        )
+    return found
+
+
 def _model_line(plan: Plan) -> str:
     model = plan.campaign.model
     what = f"preset {model.preset}" if model.preset else f"from {model.from_}"
     if plan.size is None:
-        return f"model: {what}; its parameters are known once the tokenizer is there"
+        needed = "the tokenizer is there" if model.preset else "it is downloaded"
+        return f"model: {what}; its parameters are known once {needed}"
     per_token = plan.size.flops_per_token(plan.campaign.sequence_length)
     return (
         f"model: {what}, {plan.size.parameters:,} parameters (vocabulary {plan.size.vocabulary:,}), "

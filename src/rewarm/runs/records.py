@@ -210,3 +210,5 @@ class ResolvedRecord(Record):
     """Fingerprint of the tokenizer."""
     machine: dict[str, str]
     """What makes bits differ: device, threads, precision, versions."""
+    hub_commits: dict[str, str | None] = {}
+    """For each `model.from` and `tokenizer.from`, as written: its commit on the hub; None for what is local."""

@@ -12,6 +12,7 @@ from rewarm.plan import make_plan
 from rewarm.runs.files import append_record, read_record, read_records
 from rewarm.runs.folder import RunFolder
 from rewarm.runs.records import ResolvedRecord
+from rewarm.training.hub_commits import with_recorded_commits
 from rewarm.training.selection import find_stage, length_of
 
 
@@ -28,7 +29,8 @@ def _load_without_annealings(run: RunFolder) -> LoadedCampaign:
     if not run.resolved.exists():
         raise CampaignError(f"{run.path}: is not a run folder (resolved.json is missing)")
     resolved = read_record(run.resolved, ResolvedRecord)
-    return load_campaign(run.campaign_file, resolved.settings, root=Path(resolved.root))
+    loaded = load_campaign(run.campaign_file, resolved.settings, root=Path(resolved.root))
+    return with_recorded_commits(loaded, run)
 
 
 def with_recorded_annealings(loaded: LoadedCampaign, run: RunFolder) -> LoadedCampaign:

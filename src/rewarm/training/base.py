@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from transformers import PreTrainedConfig, PreTrainedModel
 
@@ -13,6 +12,7 @@ from rewarm.errors import MismatchError
 from rewarm.models.build import PresetWeights, preset_config
 from rewarm.models.empty import empty_model, shapes_of
 from rewarm.models.folder import open_folder
+from rewarm.models.hub import local_model_folder
 from rewarm.plan import StagePlan
 from rewarm.training.job import Job
 
@@ -33,12 +33,13 @@ def base_model(job: Job, stage: StagePlan) -> BaseModel:
     """Open the model that a stage's campaign starts from.
 
     Raises:
-        CheckpointError: the model folder cannot be used.
+        CheckpointError: the model folder cannot be used, or is not on this machine.
         MismatchError: the tokenizer has entries that the model has no vectors for.
     """
     campaign = stage.campaign
     if campaign.model.from_ is not None:
-        folder = open_folder(job.plan.loaded.root / Path(campaign.model.from_).expanduser())
+        loaded = job.plan.loaded
+        folder = open_folder(local_model_folder(campaign.model.from_, loaded.root, loaded.commits))
         _check_vocabulary(job, folder.config)
         return BaseModel(
             config=folder.config,

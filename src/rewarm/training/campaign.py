@@ -23,6 +23,7 @@ from rewarm.runs.files import read_record, write_bytes, write_record
 from rewarm.runs.folder import RunFolder
 from rewarm.runs.lock import locked
 from rewarm.runs.records import ExitRecord, ResolvedRecord, RunRecord
+from rewarm.training.hub_commits import check_commits, recorded_commits
 from rewarm.training.job import Job
 from rewarm.training.journal import now
 from rewarm.training.loop import train_stage
@@ -79,10 +80,11 @@ def _begin(
 ) -> None:
     """Write down what is to be done."""
     _check_changes(plan, run, allow_changes=allow_changes)
+    check_commits(plan.loaded, run)
     run.exit.unlink(missing_ok=True)
     write_bytes(run.campaign_file, plan.loaded.text.encode())
     write_record(run.plan, run_record(plan))
-    write_record(run.resolved, _resolved(plan, data, world))
+    write_record(run.resolved, _resolved(plan, run, data, world))
 
 
 def _check_shared(run: RunFolder, ranks: Ranks) -> None:
@@ -191,7 +193,7 @@ def differences(old: object, new: object, path: str = "") -> list[str]:
     return [] if old == new else [f"{path}: {old} → {new}"]
 
 
-def _resolved(plan: Plan, data: PreparedData, world: World) -> ResolvedRecord:
+def _resolved(plan: Plan, run: RunFolder, data: PreparedData, world: World) -> ResolvedRecord:
     loaded = plan.loaded
     versions = {"python": platform.python_version(), "rewarm": __version__}
     versions |= {name: version(name) for name in _LIBRARIES}
@@ -212,6 +214,7 @@ def _resolved(plan: Plan, data: PreparedData, world: World) -> ResolvedRecord:
             name: str(value)
             for name, value in fingerprint(world, plan.campaign.training.precision).items()
         },
+        hub_commits=recorded_commits(loaded, run),
     )
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from transformers import PreTrainedConfig
 
-from rewarm.campaign import PRESETS
+from rewarm.campaign import PRESETS, LoadedCampaign
+from rewarm.campaign.hub import hub_name, revision_of
 from rewarm.data.datasets import tokenizer_path
 from rewarm.data.tokenizer import Tokenizer, load_tokenizer
 from rewarm.engine import checkpoint
@@ -17,7 +18,7 @@ from rewarm.errors import CampaignError, CheckpointError, MismatchError
 from rewarm.models.build import preset_config
 from rewarm.models.export import ExportType, FolderContent, write_model_folder
 from rewarm.models.folder import open_folder
-from rewarm.models.hub import hub_id, local_model_folder, revision_of
+from rewarm.models.hub import local_model_folder
 from rewarm.models.source import TensorSource
 from rewarm.plan import StagePlan, make_plan
 from rewarm.plan.record import in_words
@@ -69,10 +70,11 @@ def export_stage(
     campaign = planned.campaign
     prepared = Path("prepared") / campaign.name if prepared is None else prepared
     tokenizer = load_tokenizer(
-        tokenizer_path(campaign, loaded.root, prepared), campaign.tokenizer.end_of_text
+        tokenizer_path(campaign, loaded.root, prepared, loaded.commits),
+        campaign.tokenizer.end_of_text,
     )
     _check_tokenizer(tokenizer, saved)
-    base = _base(planned, loaded.root, tokenizer)
+    base = _base(planned, loaded, tokenizer)
     out = run.exports / stage if out is None else out
     facts = _facts(chosen, saved, base, load_from=out.name, dtype=export_type)
     content = FolderContent(
@@ -168,18 +170,15 @@ class _Base:
     hub_name: str | None
 
 
-def _base(stage: StagePlan, root: Path, tokenizer: Tokenizer) -> _Base:
+def _base(stage: StagePlan, loaded: LoadedCampaign, tokenizer: Tokenizer) -> _Base:
     model = stage.campaign.model
     if model.from_ is not None:
-        folder = local_model_folder(model.from_, root)
-        revision, found = revision_of(folder), hub_id(model.from_)
-        if revision is not None and found is not None:
-            words, name = (
-                f"[{found[0]}](https://huggingface.co/{found[0]}), commit `{revision}`",
-                found[0],
-            )
-        else:
-            words, name = "a model in a local folder", None
+        folder = local_model_folder(model.from_, loaded.root, loaded.commits)
+        found = hub_name(model.from_, loaded.root, loaded.commits)
+        words, name = "a model in a local folder", None
+        if found is not None:
+            name = found.repository
+            words = f"[{name}](https://huggingface.co/{name}), commit `{revision_of(folder)}`"
         return _Base(config=open_folder(folder).config, vocabulary=None, words=words, hub_name=name)
     assert model.preset is not None, "a model is a preset or a folder"
     rows = model.vocabulary or tokenizer.vocabulary
