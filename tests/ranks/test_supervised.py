@@ -164,7 +164,8 @@ def test_a_signal_saves_and_ends_with_its_code(campaign, tmp_path, undisturbed, 
     again = start(campaign, folder)
     output, _ = again.communicate(timeout=600)
     assert again.returncode == 0, output
-    assert traces(folder / "tiny") == undisturbed
+    found = traces(folder / "tiny")  # with one checkpoint more, that of the stop
+    assert {name: found[name] for name in undisturbed} == undisturbed
 
 
 def test_ranks_do_not_outlive_their_supervisor(campaign, tmp_path):
