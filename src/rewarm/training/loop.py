@@ -7,6 +7,7 @@ from rewarm.data.batches import Batch
 from rewarm.engine.failpoint import failpoint
 from rewarm.engine.manifest import verify
 from rewarm.engine.saver import Saver
+from rewarm.errors import RewarmError
 from rewarm.evaluation.continuations import continuation
 from rewarm.evaluation.validation import mean_loss, validation_sequences
 from rewarm.plan import StagePlan
@@ -41,7 +42,12 @@ def train_stage(job: Job, stage: StagePlan) -> None:
         if state is None:
             state = begin_stage(job, stage)
             evaluate(job, stage, state)
-        back_at = _train(job, stage, state, saver, leave_out_until=bad_step)
+        try:
+            back_at = _train(job, stage, state, saver, leave_out_until=bad_step)
+        except RewarmError:
+            # What ends the training says that the last checkpoint is good, so it must be there by then.
+            saver.finish()
+            raise
         saver.finish()
         if back_at is None:
             finish(job, stage, state)
