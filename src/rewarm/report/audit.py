@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from rewarm.report.loading import Run, StageRun
-from rewarm.report.wording import steps_text
 from rewarm.runs.records import SourceCount
+from rewarm.runs.steps import steps_text
 
 _BATCH_TOLERANCE_SEQUENCES = 1.0
 _ROUNDING = 1e-6

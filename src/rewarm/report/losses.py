@@ -17,7 +17,8 @@ from rewarm.report.frame import TOKENS_HOVER, framed, owner, stage_style, tokens
 from rewarm.report.lineage import dataset_of, tokens_before
 from rewarm.report.loading import Run, StageRun
 from rewarm.report.styles import ArmStyle, dash
-from rewarm.report.wording import figure_text, steps_text
+from rewarm.report.wording import figure_text
+from rewarm.runs.steps import steps_text
 
 _LEFT_OUT_SHARE = 0.1
 _PANEL_PX, _LR_PX, _REST_PX = 230, 150, 190

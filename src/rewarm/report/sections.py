@@ -9,8 +9,9 @@ from rewarm.report.arms import unfinished_arms
 from rewarm.report.frame import owner, stage_label
 from rewarm.report.lineage import arms_of, has_trained_base, update_part
 from rewarm.report.loading import Run, StageRun
-from rewarm.report.wording import count_text, list_text, share_text, steps_text
+from rewarm.report.wording import count_text, list_text, share_text
 from rewarm.runs.records import StageRecord
+from rewarm.runs.steps import steps_text
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,6 @@ Names and texts come from files of other people: whatever is not printable is re
 output (HTML, Markdown, figures, terminal) escapes what is special to it.
 """
 
-from collections.abc import Sequence
 from html import escape
 
 _SCALES = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
@@ -84,27 +83,6 @@ def list_text(names: list[str], most: int | None = None) -> str:
     if most is not None and len(names) > most:
         names = [*names[:most], f"{len(names) - most} more"]
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-
-
-def steps_text(steps: Sequence[int], most: int = 6) -> str:
-    """Name steps, neighbours together.
-
-    Args:
-        steps: at least one, rising.
-        most: how many runs of neighbours to name; the steps of the others are counted.
-
-    >>> steps_text([7]), steps_text([2, 4, 5, 6]), steps_text([1, 3, 5, 7], most=2)
-    ('step 7', 'steps 2 and 4 to 6', 'steps 1, 3 and 2 more')
-    """
-    runs: list[tuple[int, int]] = []
-    for step in steps:
-        start = runs.pop()[0] if runs and runs[-1][1] == step - 1 else step
-        runs.append((start, step))
-    named = [f"{a:,}" if a == b else f"{a:,} to {b:,}" for a, b in runs[:most]]
-    rest = sum(b - a + 1 for a, b in runs[most:])
-    if rest:
-        named.append(f"{rest:,} more")
-    return f"{'step' if len(steps) == 1 else 'steps'} {list_text(named)}"
 
 
 def printable(text: str) -> str:
