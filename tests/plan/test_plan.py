@@ -317,6 +317,16 @@ def test_disk_space_is_for_the_checkpoints_that_stay(planned, pieces, keep, kept
     assert cost(plan).checkpoint_bytes == kept * 12 * plan.size.parameters
 
 
+def test_checkpoints_that_stay_for_good_are_counted(planned, pieces):
+    """Of 10, 20, 30, 40 the last stays, and 15 and 30, which are saved for it."""
+    keep = ("[checkpoints]", '[checkpoints]\nkeep = 1\nkeep_every = "15 steps"')
+    plan = planned(pieces["pretrain"], keep)
+    (stage,) = plan.stages
+    assert plan.lasting_steps(stage) == {15, 30, 40}
+    assert plan.checkpoint_steps(stage) == [10, 15, 20, 30, 40]
+    assert cost(plan).checkpoint_bytes == 3 * 12 * plan.size.parameters
+
+
 def test_branch_points_stay(planned, pieces):
     branch = '[[stage]]\nname = "branch"\nat = "17 steps"\nbudget = "10 steps"\n'
     plan = planned(pieces["pretrain"] + branch, ("[checkpoints]", "[checkpoints]\nkeep = 1"))

@@ -72,6 +72,18 @@ def test_additive_replay_comes_on_top(planned, pieces, percent, steps):
     assert (steps - 1) * BATCH <= count["german"].new <= steps * BATCH
 
 
+def test_the_sequences_of_some_steps_are_those_drawn_in_them(planned, pieces):
+    stage = planned.stage(pieces["pretrain"] + pieces["update"])
+    assert stage.counts_of(range(1, stage.steps + 1)) == stage.counts()
+    assert stage.counts_of([]) == {}
+    drawn = draws(stage)
+    chosen = [draw for step in (3, 17) for draw in drawn[(step - 1) * BATCH : step * BATCH]]
+    for source, count in stage.counts_of([3, 17]).items():
+        mine = [draw.replayed for draw in chosen if draw.source == source]
+        assert count == Count(new=mine.count(False), replayed=mine.count(True))
+    assert sum(count.total for count in stage.counts_of([3, 17]).values()) == 2 * BATCH
+
+
 def test_additive_replay_keeps_the_new_tokens(planned, pieces):
     """A fifth on top of 40 steps: 50 steps, of which 40 are new."""
     replay = 'replay = { share = "20%", mode = "additive" }'

@@ -11,11 +11,12 @@ _WINDOW = 1000
 class LossScale:
     """A power of two by which losses are multiplied before their gradients are taken; a value, not a state.
 
-    It is halved when a gradient has overflowed, and that update is left out; it is doubled after 1,000 steps
-    without an overflow.
+    It is halved when a gradient has overflowed, down to 1, and that update is left out; it is doubled after
+    1,000 steps without an overflow.
 
-    Source: 1710.03740, section 3.2; window and first value as in the paper's training framework (DeepSpeed:
-    loss_scale_window 1000, initial_scale_power 16). Theirs waits for a second overflow before it halves.
+    Source: 1710.03740, section 3.2; window, first and lowest value as in the paper's training framework
+    (DeepSpeed: loss_scale_window 1000, initial_scale_power 16, min_loss_scale 1). Theirs waits for a second
+    overflow before it halves.
     """
 
     value: float = 1.0
@@ -37,7 +38,7 @@ class LossScale:
         LossScale(value=8.0, good_steps=0)
         """
         if overflow:
-            return LossScale(value=self.value / 2)
+            return LossScale(value=max(self.value / 2, 1.0))
         if self.good_steps + 1 == _WINDOW:
             return LossScale(value=min(self.value * 2, _LARGEST))
         return LossScale(value=self.value, good_steps=self.good_steps + 1)

@@ -5,7 +5,7 @@ the same key are the same work.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -75,6 +75,18 @@ class StagePlan:
     def counts(self, steps: int | None = None) -> dict[str, Count]:
         """Return the sequences read from each source in the first steps (all of them by default)."""
         return self.stream.counts((self.steps if steps is None else steps) * self.batch_sequences)
+
+    def counts_of(self, steps: Iterable[int]) -> dict[str, Count]:
+        """Return the sequences from each source in the batches of some steps, such as those left out."""
+        found: dict[str, Count] = {}
+        for step in steps:
+            before, after = self.counts(step - 1), self.counts(step)
+            for source, count in after.items():
+                was = before.get(source, Count())
+                batch = Count(count.new - was.new, count.replayed - was.replayed)
+                if batch.total:
+                    found[source] = found.get(source, Count()) + batch
+        return found
 
     def ledger(self, steps: int | None = None) -> dict[str, Count]:
         """Return the sequences read from each source from the base model up to a step of this stage."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from rewarm.report.loading import Run, StageRun
+from rewarm.runs.records import SourceCount
+from rewarm.runs.steps import steps_text
 
 _BATCH_TOLERANCE_SEQUENCES = 1.0
 _ROUNDING = 1e-6
@@ -27,12 +29,14 @@ class SourceAudit:
     """To be replayed in the whole stage."""
     read_replayed: int
     """Replayed."""
+    left_out: int
+    """Of the sequences planned, new and replayed, those in batches left out, as far as the result says."""
     planned_share: float
     """Share of this source, new and replayed, in what the stage was to read."""
     read_share: float
     """Share of this source, new and replayed, in what the stage has read."""
     differs: bool
-    """Whether a finished stage read anything else than planned."""
+    """Whether a finished stage read anything else than planned, the batches left out aside."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +55,10 @@ class StageAudit:
     """Share of the sequences that were replayed; None if nothing is read yet."""
     worst_batch_sequences: float | None
     """Largest distance of a batch's replayed sequences from its share; None without metrics."""
+    left_out: str
+    """Which batches were left out, in words; empty if none was."""
     problems: tuple[str, ...]
-    """What is not as planned, in words; empty if all is well."""
+    """What is not as planned, in words; empty if all is well. Batches left out are no problem of the data."""
 
 
 def replay_audit(run: Run) -> list[StageAudit]:
@@ -74,10 +80,10 @@ def _audit(stage: StageRun) -> StageAudit:
     planned_total = sum(count.new + count.replayed for count in planned.values())
     read_total = sum(new.values()) + sum(replayed.values())
     finished = stage.result is not None
+    unread = stage.result.unread if stage.result is not None else {}
     sources: list[SourceAudit] = []
     for name in names:
-        count = planned.get(name)
-        to_read = (count.new, count.replayed) if count is not None else (0, 0)
+        to_read, without = _pair(planned.get(name)), _pair(unread.get(name))
         has_read = (new.get(name, 0), replayed.get(name, 0))
         sources.append(
             SourceAudit(
@@ -86,9 +92,10 @@ def _audit(stage: StageRun) -> StageAudit:
                 read_new=has_read[0],
                 planned_replayed=to_read[1],
                 read_replayed=has_read[1],
+                left_out=sum(without),
                 planned_share=sum(to_read) / planned_total if planned_total else 0.0,
                 read_share=sum(has_read) / read_total if read_total else 0.0,
-                differs=to_read != has_read if finished else name not in planned,
+                differs=_differs(to_read, without, has_read) if finished else name not in planned,
             )
         )
     worst = _worst_batch(stage)
@@ -99,7 +106,29 @@ def _audit(stage: StageRun) -> StageAudit:
         planned_replay_share=stage.record.replay_share,
         read_replay_share=sum(replayed.values()) / read_total if read_total else None,
         worst_batch_sequences=worst,
+        left_out=_left_out(stage),
         problems=tuple(_problems(stage, sources, worst)),
+    )
+
+
+def _pair(count: SourceCount | None) -> tuple[int, int]:
+    """Return new and replayed sequences; none of a source that is not there."""
+    return (count.new, count.replayed) if count is not None else (0, 0)
+
+
+def _differs(planned: tuple[int, int], unread: tuple[int, int], read: tuple[int, int]) -> bool:
+    """Say whether anything else was read than planned, the batches left out aside."""
+    return any(p - u != r for p, u, r in zip(planned, unread, read, strict=True))
+
+
+def _left_out(stage: StageRun) -> str:
+    """Say which batches were left out."""
+    if not stage.left_out:
+        return ""
+    sequences = len(stage.left_out) * stage.record.batch_sequences
+    return (
+        f"{steps_text(stage.left_out)} left out, since a loss or gradient was not finite, so that "
+        f"{sequences:,} sequences of the plan were not read"
     )
 
 
@@ -134,6 +163,7 @@ def _problems(stage: StageRun, sources: list[SourceAudit], worst: float | None) 
     problems = [
         f"{source.source}: planned {source.planned_new:,} new and {source.planned_replayed:,} replayed "
         f"sequences, read {source.read_new:,} and {source.read_replayed:,}"
+        + (f", with {source.left_out:,} in batches left out" if source.left_out else "")
         for source in sources
         if source.differs
     ]
@@ -148,6 +178,9 @@ def _problems(stage: StageRun, sources: list[SourceAudit], worst: float | None) 
         problems.append(f"{wrong:,} batches do not hold {stage.record.batch_sequences:,} sequences")
     if stage.result is not None and not _agree(stage):
         problems.append("the metrics do not add up to the counts in the result")
+    both = np.isin(stage.steps.step, stage.left_out).sum()
+    if both:
+        problems.append(f"{both:,} steps are in the metrics and among those left out")
     return problems
 
 

@@ -20,14 +20,15 @@ class Span:
 
     @property
     def tokens(self) -> int:
-        """Training tokens of this part."""
-        return self.steps * self.stage.tokens_per_step
+        """Training tokens of this part; those of steps left out are none."""
+        return self.stage.trained_steps(self.steps) * self.stage.tokens_per_step
 
     @property
     def flops(self) -> float:
-        """Training FLOPs of this part."""
+        """Training FLOPs of this part, in proportion to its tokens."""
         record = self.stage.record
-        return record.train_flops * self.steps / record.steps if record.steps else 0.0
+        trained_steps = self.stage.trained_steps(self.steps)
+        return record.train_flops * trained_steps / record.steps if record.steps else 0.0
 
 
 def line(run: Run, folder: str) -> list[Span]:

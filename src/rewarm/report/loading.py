@@ -3,8 +3,10 @@
 A run may be unfinished, or at work: a stage without a result holds what has been written so far.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -37,7 +39,7 @@ class Steps:
     step: NDArray[np.int64]
     """Step within the stage, from 1."""
     tokens: NDArray[np.int64]
-    """Tokens trained on in the stage so far."""
+    """Tokens trained on in the stage so far; those of steps left out are not."""
     lr: NDArray[np.float64]
     """The learning rate used."""
     loss: NDArray[np.float64]
@@ -59,7 +61,7 @@ class StageRun:
     result: StageResult | None
     """What came out of it; None while it is unfinished."""
     steps: Steps
-    """Every optimizer step."""
+    """Every optimizer step but those left out."""
     evals: tuple[EvalRecord, ...]
     """Every validation of every dataset."""
     throughput: tuple[ThroughputRecord, ...]
@@ -80,6 +82,21 @@ class StageRun:
         if self.result is not None:
             return self.record.steps
         return int(self.steps.step[-1]) if len(self.steps.step) else 0
+
+    @cached_property
+    def left_out(self) -> tuple[int, ...]:
+        """Steps whose batches were not trained on, rising; of an unfinished stage, up to the last step trained.
+
+        An event is no proof of it: a step that is done again after a resume may come out well.
+        """
+        if self.result is not None:
+            return tuple(self.result.left_out)
+        trained = set(self.steps.step.tolist())
+        return tuple(step for step in range(1, self.steps_done + 1) if step not in trained)
+
+    def trained_steps(self, steps: int) -> int:
+        """Return how many of the first steps were trained on."""
+        return steps - bisect_right(self.left_out, steps)
 
     @property
     def state(self) -> Literal["finished", "unfinished", "not started"]:

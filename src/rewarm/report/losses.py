@@ -18,6 +18,7 @@ from rewarm.report.lineage import dataset_of, tokens_before
 from rewarm.report.loading import Run, StageRun
 from rewarm.report.styles import ArmStyle, dash
 from rewarm.report.wording import figure_text
+from rewarm.runs.steps import steps_text
 
 _LEFT_OUT_SHARE = 0.1
 _PANEL_PX, _LR_PX, _REST_PX = 230, 150, 190
@@ -61,6 +62,8 @@ def losses(run: Run, styles: Mapping[str, ArmStyle]) -> go.Figure:
         if len(stage.steps.step):
             figure.add_trace(_lr_trace(run, stage, styles), len(heights), 1)
             figure.add_trace(_training_trace(run, stage, styles, named), _main_panel(run, stage), 1)
+        if stage.left_out:
+            figure.add_trace(_left_out_trace(run, stage, named), len(heights), 1)
     framed(figure, sum(heights) + _REST_PX)
     _title_panels(figure, run, curves)
     _mark_boundaries(figure, run)
@@ -145,6 +148,31 @@ def _lr_trace(run: Run, stage: StageRun, styles: Mapping[str, ArmStyle]) -> go.S
         mode="lines",
         line={"color": stage_style(run, stage.record.folder, styles).colour, "width": 1.8},
         hovertemplate=f"%{{fullData.name}}<br>{TOKENS_HOVER}<br>learning rate %{{y:.3e}}<extra></extra>",
+    )
+
+
+def _left_out_trace(run: Run, stage: StageRun, named: set[str]) -> go.Scatter:
+    """Return a cross at the foot of the learning rate wherever a stage left steps out.
+
+    They take no room along the axis, which counts tokens trained on.
+    """
+    places: dict[int, list[int]] = {}
+    for step in stage.left_out:
+        places.setdefault(stage.trained_steps(step), []).append(step)
+    start_tokens = tokens_before(run, stage.record.folder)
+    is_first = "left out" not in named
+    named.add("left out")
+    return go.Scatter(
+        x=drawn(np.array([start_tokens + n * stage.tokens_per_step for n in places])),
+        y=[0.0] * len(places),
+        customdata=[steps_text(steps) for steps in places.values()],
+        name="steps left out",
+        legendgroup="left out",
+        showlegend=is_first,
+        mode="markers",
+        cliponaxis=False,
+        marker={"symbol": "x", "size": 8, "color": "#cc3311"},
+        hovertemplate=f"%{{customdata}} left out<br>{TOKENS_HOVER}<extra></extra>",
     )
 
 

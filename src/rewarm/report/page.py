@@ -100,6 +100,8 @@ class RunView:
     """The stages."""
     prompts: list[sections.Prompt]
     """Samples."""
+    left_out: list[str]
+    """Which steps were left out, by stage."""
     events: list[sections.Event]
     """Events."""
     provenance: list[tuple[str, str]]
@@ -190,6 +192,7 @@ def _view(run: Run, place: int, styles: dict[str, ArmStyle]) -> RunView:
         audits=[AuditView(label=stage_label(run, a.folder), audit=a) for a in replay_audit(run)],
         stages=sections.stage_lines(run),
         prompts=sections.prompts(run),
+        left_out=sections.left_out(run),
         events=sections.events(run),
         provenance=sections.provenance(run),
         unfinished=sections.unfinished(run),

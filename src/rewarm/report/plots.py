@@ -275,7 +275,9 @@ def throughput(run: Run, styles: Mapping[str, ArmStyle]) -> go.Figure:
         wait = np.array(
             [r.data_wait_seconds / r.seconds if r.seconds else 0 for r in stage.throughput]
         )
-        tokens = np.array([record.step * stage.tokens_per_step for record in stage.throughput])
+        tokens = np.array(
+            [stage.trained_steps(r.step) * stage.tokens_per_step for r in stage.throughput]
+        )
         arm = owner(run, folder)
         name = "shared stages" if arm is None else figure_text(arm)
         style = stage_style(run, folder, styles)

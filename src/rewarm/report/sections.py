@@ -11,6 +11,7 @@ from rewarm.report.lineage import arms_of, has_trained_base, update_part
 from rewarm.report.loading import Run, StageRun
 from rewarm.report.wording import count_text, list_text, share_text
 from rewarm.runs.records import StageRecord
+from rewarm.runs.steps import steps_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,11 +90,12 @@ def _stage_line(run: Run, stage: StageRun) -> StageLine:
 
 
 def _state(stage: StageRun) -> str:
-    """Say how far a stage is."""
+    """Say how far a stage is, and how many of its steps were left out."""
+    without = f", {len(stage.left_out):,} left out" if stage.left_out else ""
     if stage.state != "unfinished":
-        return stage.state
+        return stage.state + without
     part = share_text(round(stage.steps_done / stage.record.steps, 3)) if stage.record.steps else ""
-    return f"{stage.steps_done:,} of {stage.record.steps:,} steps ({part})"
+    return f"{stage.steps_done:,} of {stage.record.steps:,} steps ({part}){without}"
 
 
 def _starts_from(run: Run, stage: StageRun) -> str:
@@ -161,6 +163,17 @@ def events(run: Run) -> list[Event]:
         for event in stage.events
     ]
     return sorted(found, key=lambda event: event.at)
+
+
+def left_out(run: Run) -> list[str]:
+    """Say for each stage which steps were left out, and what part of it that is."""
+    return [
+        f"{stage_label(run, folder)}: {steps_text(stage.left_out)} left out "
+        f"({share_text(len(stage.left_out) / stage.record.steps)} of the stage, "
+        f"{count_text(len(stage.left_out) * stage.tokens_per_step)} tokens)"
+        for folder, stage in run.stages.items()
+        if stage.left_out
+    ]
 
 
 def unfinished(run: Run) -> list[str]:

@@ -208,4 +208,7 @@ def _markdown_row(cells: Sequence[str]) -> str:
 
 def trained_tokens(run: Run) -> int:
     """Return the tokens trained on in the whole run so far, stages that arms share counted once."""
-    return sum(stage.steps_done * stage.tokens_per_step for stage in run.stages.values())
+    return sum(
+        stage.trained_steps(stage.steps_done) * stage.tokens_per_step
+        for stage in run.stages.values()
+    )

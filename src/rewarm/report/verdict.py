@@ -5,6 +5,7 @@ of the cost. Where a run says otherwise, so does the verdict.
 """
 
 from rewarm.report.arms import ArmRow, arm_rows, unfinished_arms
+from rewarm.report.frame import stage_label
 from rewarm.report.lineage import update_part
 from rewarm.report.loading import Run
 from rewarm.report.wording import change_text, is_zero, list_text, loss_text, printable, share_text
@@ -22,9 +23,11 @@ def verdict(run: Run) -> str:
     rows = arm_rows(run)
     if not rows:
         done = sum(stage.state == "finished" for stage in run.stages.values())
-        return f"No arm is finished yet: {done} of {len(run.stages)} stages are done."
+        text = f"No arm is finished yet: {done} of {len(run.stages)} stages are done."
+        return " ".join(filter(None, [text, _left_out(run)]))
     against_union = _against_union(rows)
-    sentences = [_best(rows, not against_union), against_union, _replay(run, rows), _seed(run)]
+    sentences = [_best(rows, not against_union), against_union, _replay(run, rows)]
+    sentences += [_left_out(run), _seed(run)]
     if waiting := unfinished_arms(run):
         sentences.append(f"Not finished: {list_text([_name(arm) for arm in waiting], most=6)}.")
     return " ".join(sentence for sentence in sentences if sentence)
@@ -172,6 +175,21 @@ def _replay_price(row: ArmRow, base: ArmRow) -> str:
     if change > 0 and not is_zero(change):
         text += f"; against expectation, the average is {loss_text(change)} worse with replay"
     return text
+
+
+def _left_out(run: Run) -> str:
+    """Say which stages have not been trained on all that was planned."""
+    parts = [
+        f"{len(stage.left_out):,} of {stage.record.steps:,} in {stage_label(run, folder)}"
+        for folder, stage in run.stages.items()
+        if stage.left_out
+    ]
+    if not parts:
+        return ""
+    return (
+        f"Steps were left out because a loss or gradient was not finite: {list_text(parts, most=6)}; "
+        "nothing was learnt from their batches, and their tokens are not counted."
+    )
 
 
 def _seed(run: Run) -> str:

@@ -16,12 +16,12 @@ class Record(BaseModel):
 
 
 class StepRecord(Record):
-    """One optimizer step."""
+    """One optimizer step; a step that was left out has no record."""
 
     step: int
     """Step within the stage, from 1."""
     tokens: int
-    """Tokens trained on in this stage so far, this step included."""
+    """Tokens trained on in this stage so far, this step included; those of steps left out are not."""
     lr: float
     """The learning rate that this step used."""
     loss: float
@@ -42,7 +42,7 @@ class ThroughputRecord(Record):
     seconds: float
     """Wall time of these steps, without evaluation and checkpoints."""
     tokens_per_second: float
-    """Training tokens a second over these steps."""
+    """Training tokens a second over these steps; those of steps left out do not count."""
     data_wait_seconds: float
     """Part of the time spent waiting for a batch."""
 
@@ -143,7 +143,12 @@ class StageResult(Record):
     """Sequences really read, by source, counted from the batches."""
     ledger: dict[str, SourceCount]
     """The same, from the base model to the end of this stage."""
+    left_out: list[int] = []
+    """Steps whose batches were not trained on, because a loss or gradient was not finite; rising."""
+    unread: dict[str, SourceCount] = {}
+    """Sequences of these batches, by source, as planned: `read` and these add up to the plan."""
     train_seconds: float
+    """Wall time spent in training steps."""
     """Wall time spent in training steps."""
     weights_sha256: str
     """Hash of the final weights' file."""

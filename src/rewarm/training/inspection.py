@@ -1,20 +1,26 @@
 """What a folder holds, in words, and whether every file of it is what its hashes say."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import orjson
 
 from rewarm.data.manifest import MANIFEST, read_manifest
 from rewarm.data.store import TokenStore
 from rewarm.data.tokenizer import load_tokenizer
-from rewarm.engine.manifest import verify
+from rewarm.engine.manifest import MANIFEST as CHECKPOINT_MANIFEST
+from rewarm.engine.manifest import Manifest, verify
+from rewarm.engine.retention import saved_steps
 from rewarm.errors import CampaignError
 from rewarm.runs.files import read_record
-from rewarm.runs.folder import RunFolder
-from rewarm.runs.records import RunRecord, StageResult
+from rewarm.runs.folder import RunFolder, StageFolder
+from rewarm.runs.records import RunRecord, StageRecord, StageResult
+from rewarm.runs.steps import steps_text
+from rewarm.training.progress import clock
 
-_CHECKPOINT_MANIFEST = "MANIFEST.json"
+_PLACE = ("ranks", "layout", "micro_batch")
 
 
 def token_stores(folder: Path) -> list[Path]:
@@ -24,7 +30,7 @@ def token_stores(folder: Path) -> list[Path]:
 
 def checkpoints(folder: Path) -> list[Path]:
     """Return every checkpoint in a folder."""
-    return sorted(path.parent for path in folder.rglob(_CHECKPOINT_MANIFEST))
+    return sorted(path.parent for path in folder.rglob(CHECKPOINT_MANIFEST))
 
 
 def verify_all(folder: Path) -> Iterator[tuple[Path, str]]:
@@ -61,7 +67,7 @@ def describe(folder: Path) -> Iterator[str]:
     """
     if (folder / "plan.json").exists():
         yield from _describe_run(RunFolder(folder))
-    elif (folder / _CHECKPOINT_MANIFEST).exists():
+    elif (folder / CHECKPOINT_MANIFEST).exists():
         yield from _describe_checkpoint(folder)
     elif stores := token_stores(folder):
         for path in stores:
@@ -74,25 +80,76 @@ def _describe_run(run: RunFolder) -> Iterator[str]:
     record = read_record(run.plan, RunRecord)
     yield f"run {record.name}: {len(record.arms)} arms, {len(record.stages)} stages, seed {record.seed}"
     for stage in record.stages:
-        folder = run.stage(stage.folder)
-        if folder.result.exists():
-            final = read_record(folder.result, StageResult).final
-            state = "finished: " + ", ".join(f"{name} {loss:.3f}" for name, loss in final.items())
-        else:
-            saved = checkpoints(folder.checkpoints)
-            state = f"at {saved[-1].name}" if saved else "not begun"
-        yield f"  {stage.folder}  {stage.steps:,} steps  {state}"
+        yield f"  {stage.folder}  {stage.steps:,} steps  {_progress(run.stage(stage.folder), stage)}"
         yield f"    {stage.schedule_text}"
+
+
+def _progress(folder: StageFolder, stage: StageRecord) -> str:
+    """Say how far a stage is: its losses, or its newest checkpoint, which is not verified here."""
+    if folder.result.exists():
+        result = read_record(folder.result, StageResult)
+        losses = ", ".join(f"{name} {loss:.3f}" for name, loss in result.final.items())
+        without = f"; {steps_text(result.left_out)} left out" if result.left_out else ""
+        return f"finished: {losses}{without}"
+    saved = saved_steps(folder.checkpoints)
+    if not saved:
+        return "begun, no checkpoint yet" if folder.record.exists() else "not begun"
+    manifest = folder.checkpoint(saved[-1]) / CHECKPOINT_MANIFEST
+    age = (
+        f", saved {clock(time.time() - manifest.stat().st_mtime)} ago" if manifest.exists() else ""
+    )
+    return f"at step {saved[-1]:,} ({saved[-1] / stage.steps:.0%}){age}"
 
 
 def _describe_checkpoint(folder: Path) -> Iterator[str]:
     manifest = verify(folder)
-    state = orjson.loads((folder / "state.json").read_bytes())
+    state: dict[str, Any] = orjson.loads((folder / "state.json").read_bytes())
     yield f"checkpoint {folder.name}, intact"
+    place = StageFolder(folder.parent.parent).record
+    stage = read_record(place, StageRecord) if place.exists() else None
+    if stage is not None and stage.key != state["stage"]:
+        stage = None
+    yield from _describe_progress(state, stage)
+    machine: dict[str, Any] = state["machine"]
+    ranks = machine.get("ranks", 1)
+    layout = f" ({machine['layout']})" if ranks > 1 and "layout" in machine else ""
+    micro_batch = f", micro-batch {machine['micro_batch']:,}" if "micro_batch" in machine else ""
+    yield f"  written on: {ranks:,} {'rank' if ranks == 1 else 'ranks'}{layout}{micro_batch}"
+    others = {name: value for name, value in machine.items() if name not in _PLACE}
+    yield f"  machine: {', '.join(f'{name} {value}' for name, value in others.items())}"
+    yield f"  rewarm: {state['rewarm']}"
+    yield f"  tokenizer: {state['tokenizer']}"
+    for source, fingerprint in state["data"].items():
+        yield f"  data {source}: {fingerprint}"
+    yield from _describe_files(manifest)
+
+
+def _describe_progress(state: Mapping[str, Any], stage: StageRecord | None) -> Iterator[str]:
+    """Say how far training was; tokens need the stage's record, which lies beside the checkpoints."""
+    left_out = state.get("left_out", [])
+    yield f"  stage: {stage.folder if stage else 'of another folder'}, key {state['stage']}"
+    yield f"  step: {state['step']:,}" + (f" of {stage.steps:,}" if stage else "")
+    if left_out:
+        yield f"  left out: {steps_text(left_out)}, not finite and not trained on"
+    for title, name in (("in this stage", "read"), ("since the base model", "ledger")):
+        counts = state[name]
+        parts = [
+            f"{source} {new:,} new" + (f" and {again:,} replayed" if again else "")
+            for source, (new, again) in counts.items()
+        ]
+        sequences = sum(new + again for new, again in counts.values())
+        tokens = f" ({sequences * stage.sequence_length:,} tokens)" if stage else ""
+        yield f"  read {title}: {', '.join(parts) or 'nothing'} sequences{tokens}"
+    value, good_steps = state.get("loss_scale", [1.0, 0])
+    if value != 1:
+        yield f"  loss scale: {value:,.0f}, unchanged for {good_steps:,} steps"
+
+
+def _describe_files(manifest: Manifest) -> Iterator[str]:
+    """Name the files, and the hash by which the result knows the weights."""
+    yield f"  weights: sha256 {manifest.digest('model')}"
     for name, file in manifest.files.items():
-        yield f"  {name}  {file.num_bytes:,} bytes  sha256 {file.sha256}"
-    for key, value in state.items():
-        yield f"  {key}: {value}"
+        yield f"    {name}  {file.num_bytes:,} bytes  sha256 {file.sha256}"
 
 
 def _describe_store(folder: Path) -> Iterator[str]:

@@ -45,6 +45,7 @@ def train_stage(job: Job, stage: StagePlan) -> None:
         try:
             back_at = _train(job, stage, state, saver, leave_out_until=bad_step)
         except RewarmError:
+            # What ends the training says that the last checkpoint is good, so it must be there by then.
             saver.finish()
             raise
         saver.finish()
@@ -52,6 +53,7 @@ def train_stage(job: Job, stage: StagePlan) -> None:
             finish(job, stage, state)
             return
         bad_step = back_at
+        del state  # before the next one is in memory
     raise not_finite(bad_step, f"the stage was taken back {MOST_REWINDS} times")
 
 
@@ -73,7 +75,7 @@ def _train(
     folder, journal = job.folder(stage), job.journal(stage)
     evaluation_steps = set(job.plan.evaluation_steps(stage))
     checkpoint_steps = set(job.plan.checkpoint_steps(stage))
-    speed = _Speed(state.step)
+    speed = _Speed()
     rows = job.batches(stage, state.model.grid.data_rank)
     with (
         closing(rows.prefetched(state.step + 1, stage.steps)) as batches,
@@ -84,7 +86,7 @@ def _train(
             began = time.monotonic()
             batch = next(batches)
             waited = time.monotonic() - began
-            lr, loss = stage.schedule(batch.step), float("nan")
+            lr, loss, trained_before = stage.schedule(batch.step), float("nan"), state.trained_steps
             if batch.step <= leave_out_until:
                 state.leave_out(batch.step)
             else:
@@ -100,7 +102,7 @@ def _train(
                 job.stop.agree(result.flags)
                 if result.is_finite:
                     state.advance(batch)
-                    journal.append(folder.metrics, _step_record(stage, batch, lr, result))
+                    journal.append(folder.metrics, _step_record(stage, state, batch, lr, result))
                 elif remedy(stage, state, journal, batch.step, result) == "go back":
                     return batch.step
                 else:
@@ -108,12 +110,13 @@ def _train(
                 if stage.campaign.training.precision == "fp16":
                     state.scale = state.scale.after(overflow=not result.is_finite)
                 loss = result.loss
-            speed.add(time.monotonic() - began, waited)
+            tokens = (state.trained_steps - trained_before) * stage.batch_tokens
+            speed.add(time.monotonic() - began, waited, tokens)
             if state.step in evaluation_steps:
                 evaluate(job, stage, state)
             stop = job.stop.agreed
             if state.step in checkpoint_steps or stop is not None:
-                journal.append(folder.throughput, speed.record(state.step, stage.batch_tokens))
+                journal.append(folder.throughput, speed.record(state.step))
                 save_state(job, stage, state, saver)
             job.reporter.step(batch.step, loss, lr, time.monotonic() - began)
             if stop is not None:
@@ -123,10 +126,12 @@ def _train(
     return None
 
 
-def _step_record(stage: StagePlan, batch: Batch, lr: float, result: StepResult) -> StepRecord:
+def _step_record(
+    stage: StagePlan, state: TrainState, batch: Batch, lr: float, result: StepResult
+) -> StepRecord:
     return StepRecord(
         step=batch.step,
-        tokens=batch.step * stage.batch_tokens,
+        tokens=state.trained_steps * stage.batch_tokens,
         lr=lr,
         loss=result.loss,
         gradient_norm=result.gradient_norm,
@@ -154,7 +159,7 @@ def evaluate(job: Job, stage: StagePlan, state: TrainState) -> None:
         )
         record = EvalRecord(
             step=state.step,
-            tokens=state.step * stage.batch_tokens,
+            tokens=state.trained_steps * stage.batch_tokens,
             dataset=dataset,
             loss=loss,
             sequences=sequences,
@@ -208,6 +213,8 @@ def _result(job: Job, stage: StagePlan, state: TrainState) -> StageResult:
         final={dataset: sum(losses) / len(losses) for dataset, losses in last.items()},
         read=source_counts(state.read),
         ledger=source_counts(state.ledger),
+        left_out=state.left_out,
+        unread=source_counts(stage.counts_of(state.left_out)),
         train_seconds=seconds,
         weights_sha256=manifest.digest("model"),
     )
@@ -216,23 +223,23 @@ def _result(job: Job, stage: StagePlan, state: TrainState) -> StageResult:
 class _Speed:
     """Seconds of steps since the last record."""
 
-    def __init__(self, step: int) -> None:
-        self._since = step
+    def __init__(self) -> None:
         self._seconds = 0.0
         self._waited = 0.0
+        self._tokens = 0
 
-    def add(self, seconds: float, waited: float) -> None:
+    def add(self, seconds: float, waited: float, tokens: int) -> None:
         self._seconds += seconds
         self._waited += waited
+        self._tokens += tokens
 
-    def record(self, step: int, tokens_per_step: int) -> ThroughputRecord:
+    def record(self, step: int) -> ThroughputRecord:
         """Return the record since the one before, and begin the next."""
-        tokens = (step - self._since) * tokens_per_step
         record = ThroughputRecord(
             step=step,
             seconds=self._seconds,
-            tokens_per_second=tokens / max(self._seconds, 1e-9),
+            tokens_per_second=self._tokens / max(self._seconds, 1e-9),
             data_wait_seconds=self._waited,
         )
-        self._since, self._seconds, self._waited = step, 0.0, 0.0
+        self._seconds, self._waited, self._tokens = 0.0, 0.0, 0
         return record

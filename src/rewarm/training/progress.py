@@ -28,6 +28,7 @@ class Reporter:
     def __init__(self, console: Console, total_tokens: int) -> None:
         self._console = console
         self._total_tokens = total_tokens
+        self._finished_tokens = 0
         self._done_tokens = 0
         self._session_tokens = 0
         self._session_seconds = 0.0
@@ -50,11 +51,12 @@ class Reporter:
         """Show a stage while it is trained; its steps done before count as done."""
         self._stage = stage
         began = time.monotonic()
-        self._done_tokens += done * stage.batch_tokens
+        self._done_tokens = self._finished_tokens + done * stage.batch_tokens
         self._task = self._bar.add_task(stage.folder, total=stage.steps, completed=done, numbers="")
         with self._bar:
             yield
         self._bar.remove_task(self._task)
+        self._finished_tokens = self._done_tokens
         self.stage_seconds = time.monotonic() - began
 
     def step(self, step: int, loss: float, lr: float, seconds: float) -> None:
@@ -87,7 +89,7 @@ class Reporter:
 
     def skip(self, tokens: int) -> None:
         """Count a stage that was finished before."""
-        self._done_tokens += tokens
+        self._finished_tokens += tokens
 
 
 def clock(seconds: float) -> str:

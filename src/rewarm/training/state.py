@@ -64,6 +64,11 @@ class TrainState:
     """Steps whose batches were left out because something was not finite."""
 
     @property
+    def trained_steps(self) -> int:
+        """Steps done, those left out not counted."""
+        return self.step - len(self.left_out)
+
+    @property
     def ledger(self) -> dict[str, Count]:
         """Sequences read from the base model up to now."""
         return add_counts(self.ledger_before, self.read)
