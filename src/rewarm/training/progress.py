@@ -44,19 +44,22 @@ class Reporter:
         )
         self._task: TaskID | None = None
         self._stage: StagePlan | None = None
+        self._last_step = 0
         self.stage_seconds = 0.0
 
     @contextmanager
     def stage(self, stage: StagePlan, *, done: int) -> Generator[None]:
         """Show a stage while it is trained; its steps done before count as done."""
         self._stage = stage
+        self._last_step = done
         began = time.monotonic()
         self._done_tokens = self._finished_tokens + done * stage.batch_tokens
         self._task = self._bar.add_task(stage.folder, total=stage.steps, completed=done, numbers="")
         with self._bar:
             yield
         self._bar.remove_task(self._task)
-        self._finished_tokens = self._done_tokens
+        if self._last_step == stage.steps:  # and not one that goes back to its last checkpoint
+            self._finished_tokens += stage.tokens
         self.stage_seconds = time.monotonic() - began
 
     def step(self, step: int, loss: float, lr: float, seconds: float) -> None:
@@ -69,6 +72,7 @@ class Reporter:
             seconds: that it took, evaluation and saving included.
         """
         assert self._stage is not None, "steps are done within a stage"
+        self._last_step = step
         tokens = self._stage.batch_tokens
         self._done_tokens += tokens
         self._session_tokens += tokens
