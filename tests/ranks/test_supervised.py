@@ -175,6 +175,8 @@ def test_ranks_do_not_outlive_their_supervisor(campaign, tmp_path):
     ranks = ranks_of(supervisor)
     supervisor.kill()
     supervisor.wait()
+    assert supervisor.stdout is not None
+    supervisor.stdout.close()
 
     def are_gone() -> bool:
         return all(not Path(f"/proc/{rank}").exists() for rank in ranks)
