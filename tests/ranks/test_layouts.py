@@ -15,7 +15,7 @@ from rewarm.engine.grid import PIPELINE
 from rewarm.engine.loss_scale import LossScale
 from rewarm.engine.parallelise import local
 from rewarm.engine.ranks import ALONE
-from rewarm.engine.world import World
+from rewarm.engine.world import Precision, World
 from rewarm.plan.layout import Layout
 from rewarm.plan.memory import rank_memory
 from rewarm.training.step import train_step
@@ -54,6 +54,7 @@ MORE: dict[str, dict[str, Any]] = {
     "interleaved-2": {"pipeline": 2, "pipeline_schedule": "interleaved", "stages_per_rank": 2},
     "full-2": {"shard": 2, "activation_checkpointing": "full"},
     "selective-2": {"shard": 2, "activation_checkpointing": "selective"},
+    "compiled-2": {"shard": 2, "compile": True},
     "copies-2-fsdp-2": {"replicate": 2, "shard": 2},
     "pipeline-2-tensor-2": {"pipeline": 2, "tensor": 2},
 }
@@ -81,6 +82,7 @@ def first_half(world: World, folder: str) -> dict[str, Any]:
         for family, name in cases(size)
     }
     found["in one order"] = in_one_order(world)
+    found["16 bits"] = {precision: in_16_bits(world, precision) for precision in ("bf16", "fp16")}
     if size > 1:
         found["not finite"] = not_finite_on_one_rank(world)
     return found
@@ -109,6 +111,13 @@ def in_one_order(world: World) -> str:
     state = fresh_state(world, "llama", layout, invariant=True)
     train(state, 1, 4)
     return digest(state)
+
+
+def in_16_bits(world: World, precision: Precision) -> list[tuple[float, float]]:
+    """Train sharded and split in 16 bits; in fp16 with a scaled loss."""
+    sides = {1: {}, 2: {"pipeline": 2}, 4: {"shard": 2, "tensor": 2}}[world.ranks.size]
+    state = fresh_state(world, "gemma3_text", Layout(micro_batch=4, **sides), precision=precision)
+    return train(state, 1, 4)
 
 
 def not_finite_on_one_rank(world: World) -> dict[str, Any]:
@@ -197,6 +206,16 @@ def test_a_rank_holds_what_the_plan_says(results, family, name):
         # Gradients are let go after the step; what is left of a step are weights and moments.
         for what in ("parameters", "optimizer"):
             assert found["held"][what] == pytest.approx(getattr(memory, what), rel=0.1), what
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize("size", [2, 4])
+def test_16_bits_are_those_of_one_rank_but_for_rounding(alone, results, size, precision):
+    found = torch.tensor(results[size][0]["16 bits"][precision])
+    # bfloat16 has 8 bits: sums in another order differ by more than those of float16, which has 11.
+    tolerance = {"bf16": 3e-2, "fp16": 5e-3}[precision]
+    one = torch.tensor(alone["16 bits"][precision])
+    torch.testing.assert_close(found, one, rtol=tolerance, atol=tolerance)
 
 
 def test_one_two_and_four_ranks_have_the_same_bits_if_asked_to(alone, results):
