@@ -26,6 +26,9 @@ GRACE_SECONDS = 10.0
 
 _POLL_SECONDS = 0.05
 _HOST = "127.0.0.1"
+_LOOPBACK = Path("/sys/class/net/lo")
+"""Where Linux has the network that does not leave the machine."""
+
 _MISTAKES = range(2, RankLostError.exit_code)
 """Exit codes of errors that would come again."""
 
@@ -58,9 +61,12 @@ def supervise(job: Supervised) -> int:
     if job.ranks < 2:
         raise CampaignError("--ranks 1 needs nobody to watch; leave it out")
     job.logs.mkdir(parents=True, exist_ok=True)
+    # A store that is let go while a late rank asks it would be one more error in that rank's log.
+    stores: list[TCPStore] = []
     with _Signals() as signals:
         for attempt in range(job.restarts + 1):
-            ranks = _start(job, attempt)
+            stores.append(TCPStore(_HOST, 0, is_master=True, wait_for_workers=False))
+            ranks = _start(job, attempt, stores[-1].port)
             try:
                 first_to_fail = _wait(ranks, signals)
             finally:
@@ -121,9 +127,8 @@ class _Signals:
                 rank.process.send_signal(number)
 
 
-def _start(job: Supervised, attempt: int) -> list[_Rank]:
-    """Start all ranks, with a store of their own to find each other."""
-    store = TCPStore(_HOST, 0, is_master=True, wait_for_workers=False)
+def _start(job: Supervised, attempt: int, port: int) -> list[_Rank]:
+    """Start all ranks; they find each other by the store at a port of this machine."""
     ranks: list[_Rank] = []
     for number in range(job.ranks):
         environment = os.environ | {
@@ -131,8 +136,11 @@ def _start(job: Supervised, attempt: int) -> list[_Rank]:
             "LOCAL_RANK": str(number),
             "WORLD_SIZE": str(job.ranks),
             "LOCAL_WORLD_SIZE": str(job.ranks),
-            STORE: f"{_HOST}:{store.port}",
+            STORE: f"{_HOST}:{port}",
         }
+        if _LOOPBACK.exists():
+            for variable in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
+                environment.setdefault(variable, _LOOPBACK.name)
         log = None if number == 0 else job.logs / f"rank-{number}-attempt-{attempt}.log"
         output = None if log is None else log.open("wb")
         # In a session of its own, Ctrl-C in the terminal reaches a rank through the supervisor alone.
@@ -147,12 +155,7 @@ def _start(job: Supervised, attempt: int) -> list[_Rank]:
         if output is not None:
             output.close()
         ranks.append(_Rank(number=number, process=process, log=log))
-    _stores.append(store)
     return ranks
-
-
-_stores: list[TCPStore] = []
-"""The stores of all attempts: one that is let go while a late rank asks it would be an error in its log."""
 
 
 def _wait(ranks: Sequence[_Rank], signals: _Signals) -> _Rank | None:
