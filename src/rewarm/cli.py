@@ -202,7 +202,7 @@ def train(
 
     loaded = _load(file, settings, root)
     run = RunFolder(runs / loaded.campaign.name)
-    if ranks is not None and "RANK" not in os.environ:
+    if ranks is not None and not _is_watched():
         _supervise(run, ranks, restarts)
     loaded = with_recorded_annealings(with_recorded_commits(loaded, run), run)
     _carry_out(
@@ -338,8 +338,8 @@ def main() -> None:
         app()
     except RewarmError as error:
         typer.echo(f"error: {error}", err=True)
-        if isinstance(error, RankLostError):
-            # Threads may be waiting for the lost rank, and would be waited for.
+        if isinstance(error, RankLostError) or os.environ.get("WORLD_SIZE", "1") != "1":
+            # Threads may be waiting for another rank, and would be waited for.
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(error.exit_code)
@@ -357,7 +357,8 @@ def _console(*, error: bool = True) -> "Console":
     from rich.console import Console
 
     console = Console(stderr=error, highlight=False)
-    console.quiet = os.environ.get("RANK", "0") != "0"  # of several ranks, one speaks
+    several = os.environ.get("WORLD_SIZE", "1") != "1"
+    console.quiet = several and os.environ.get("RANK", "0") != "0"  # of several ranks, one speaks
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = 140  # a file has no width; what is piped should not be cut to 80
     return console
@@ -472,11 +473,11 @@ def _carry_out(
 
     messages, results = _console(), _console(error=False)
     made = make_plan(loaded)
-    if is_finished(made, run):
+    end_with_supervisor()
+    world = current_world(device, threads, timeout_seconds=loaded.campaign.parallel.timeout)
+    if world.ranks.gather(is_finished(made, run))[0]:
         messages.print(f"{run.path} is finished; nothing is left to do")
     else:
-        end_with_supervisor()
-        world = current_world(device, threads, timeout_seconds=loaded.campaign.parallel.timeout)
         folder = _prepared(loaded, prepared)
 
         def download_all() -> None:
@@ -509,11 +510,29 @@ def _carry_out(
             require_bitwise=require_bitwise,
         )
         world.ranks.first_alone(lambda: _write_report(run))
-        world.ranks.leave()
+    world.ranks.leave()
     finished = read_run(run.path)
     results.print(terminal_table(finished))
     results.print(verdict(finished), markup=False, soft_wrap=True)
     results.print(f"report: {run.report}")
+
+
+def _is_watched() -> bool:
+    """Return whether this process is a rank that a supervisor has started.
+
+    Raises:
+        CampaignError: it is a rank that something else has started, which would not be watched.
+    """
+    from rewarm.errors import CampaignError
+
+    if "REWARM_STORE" in os.environ:
+        return True
+    if "WORLD_SIZE" in os.environ or "RANK" in os.environ:
+        raise CampaignError(
+            "--ranks starts ranks itself, but RANK or WORLD_SIZE is set, so this is a rank of torchrun or a "
+            "scheduler already. Leave --ranks out, or unset both."
+        )
+    return False
 
 
 def _supervise(run: "RunFolder", ranks: int, restarts: int) -> None:

@@ -196,7 +196,7 @@ def test_a_damaged_checkpoint_is_replaced(folder):
 def test_too_little_space_is_refused_before_anything_is_written(folder):
     huge = torch.empty(1).expand(1 << 56)
     with pytest.raises(
-        StorageError, match=r"step-00000013.*needs [\d,]{20,} bytes here, [\d,]+ are free"
+        StorageError, match=r"step-00000013.*needs [\d,]{20,} bytes, [\d,]+ are free"
     ):
         save(folder.with_name("step-00000013"), {"model": whole_parts({"huge": huge})}, {})
     assert list(folder.parent.iterdir()) == [folder]

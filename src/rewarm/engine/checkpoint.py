@@ -74,7 +74,8 @@ def save(
         MismatchError: a valid checkpoint with other content has this name.
     """
     temporary = folder.with_name(f"{TEMPORARY}{folder.name}")
-    write = _Write(folder=folder, temporary=temporary, needed_bytes=_needed_bytes(groups))
+    needed_bytes = sum(ranks.gather(_needed_bytes(groups), ranks.saving))
+    write = _Write(folder=folder, temporary=temporary, needed_bytes=needed_bytes)
     try:
         ranks.together(write.begin if ranks.is_first else None, ranks.saving)
         files: dict[str, WrittenFile] = {}
@@ -108,7 +109,19 @@ def load(folder: Path, ranks: Ranks = ALONE) -> Checkpoint:
     Raises:
         CheckpointError: it is damaged, incomplete, or holds what `save` does not write.
     """
+    opened: list[Checkpoint] = []
     manifest = verify(folder, ranks)
+    ranks.together(lambda: opened.append(_open(folder, manifest)), ranks.waiting)
+    if len(set(ranks.gather(manifest.checksum))) > 1:
+        raise CheckpointError(
+            f"{folder}: not all ranks see the same checkpoint there. Use a run folder on a disk that all "
+            "machines share."
+        )
+    return opened[0]
+
+
+def _open(folder: Path, manifest: Manifest) -> Checkpoint:
+    """Read the state and the headers of a checkpoint that was verified."""
     try:
         names = [name for name in manifest.files if name.endswith(_SUFFIX)]
         files: dict[str, list[Path]] = {}
@@ -136,7 +149,8 @@ class _Write:
         """Make the temporary folder, if there is room."""
         with _storage_errors(self.folder, self.needed_bytes):
             self.folder.parent.mkdir(parents=True, exist_ok=True)
-            self._check_room()
+            if self.needed_bytes > shutil.disk_usage(self.folder.parent).free:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             if self.temporary.exists():
                 shutil.rmtree(self.temporary)
             self.temporary.mkdir()
@@ -146,7 +160,6 @@ class _Write:
         number = f"-{ranks.rank + 1:05d}-of-{ranks.size:05d}" if ranks.size > 1 else ""
         files: dict[str, WrittenFile] = {}
         with _storage_errors(self.folder, self.needed_bytes):
-            self._check_room()
             for group, parts in groups.items():
                 name = f"{group}{number}{_SUFFIX}"
                 files[name] = write_tensors(
@@ -170,10 +183,6 @@ class _Write:
             failpoint("after_rename")
             sync_folder(self.folder.parent)
         return manifest
-
-    def _check_room(self) -> None:
-        if self.needed_bytes > shutil.disk_usage(self.folder.parent).free:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _rename(self, manifest: Manifest) -> None:
         if not self.folder.exists():
@@ -211,7 +220,7 @@ class _storage_errors:  # noqa: N801  (a context manager reads as a function)
         present = next(path for path in self._folder.parents if path.exists())
         free_bytes = shutil.disk_usage(present).free
         raise StorageError(
-            f"{self._folder}: {error.strerror}. The checkpoint needs {self._needed_bytes:,} bytes here, "
+            f"{self._folder}: {error.strerror}. The checkpoint needs {self._needed_bytes:,} bytes, "
             f"{free_bytes:,} are free; nothing of it is left behind, and older checkpoints are intact. Free "
             "some space (or raise the limit, or move the run folder) and start the same command again."
         ) from error

@@ -1,9 +1,13 @@
 """The ranks as a grid: pipeline × replicate × shard × tensor (see `rewarm.plan.layout`)."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.distributed_c10d import (
+    _set_pg_timeout,  # pyright: ignore[reportPrivateUsage]  (there is no public way)
+)
 
 from rewarm.engine.ranks import new_group
 from rewarm.engine.world import World
@@ -34,12 +38,13 @@ class Grid:
         assert self.mesh is not None, "one rank has no groups"
         return self.mesh.get_group(side)
 
+    @cached_property
     def ends(self) -> dist.ProcessGroup:
-        """Make the group of the first and the last rank of this rank's pipeline; all ranks call this."""
+        """The first and the last rank of this rank's pipeline; all ranks ask for it at the same time."""
         assert self.mesh is not None, "one rank has no groups"
         ranks = self.mesh.mesh
         pairs = zip(ranks[0].flatten().tolist(), ranks[-1].flatten().tolist(), strict=True)
-        groups = {pair: new_group(list(pair)) for pair in pairs}
+        groups = {pair: new_group(list(pair), timeout=self.world.ranks.timeout) for pair in pairs}
         place = (self.at(REPLICATE), self.at(SHARD), self.at(TENSOR))
         return groups[int(ranks[0][place]), int(ranks[-1][place])]
 
@@ -75,4 +80,8 @@ def make_grid(world: World, layout: Layout) -> Grid:
         return Grid(world=world, layout=layout, mesh=None)
     sides = (layout.pipeline, layout.replicate, layout.shard, layout.tensor)
     mesh = init_device_mesh(world.device.type, sides, mesh_dim_names=_SIDES)
+    assert world.ranks.timeout is not None, "several ranks have a timeout"
+    for side in _SIDES:
+        # Groups of a mesh have the backend's own, half an hour for gloo, whatever that of the job is.
+        _set_pg_timeout(world.ranks.timeout, mesh.get_group(side))
     return Grid(world=world, layout=layout, mesh=mesh)

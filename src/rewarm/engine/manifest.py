@@ -34,6 +34,11 @@ class Manifest:
         """Size of all files together."""
         return sum(file.num_bytes for file in self.files.values())
 
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the content."""
+        return hashlib.sha256(manifest_bytes(self)).hexdigest()
+
     def digest(self, group: str) -> str:
         """Return the SHA-256 of a group's file; of several files that of their hashes, one after the other."""
         hashes = [
@@ -69,14 +74,14 @@ def verify(folder: Path, ranks: Ranks = ALONE) -> Manifest:
             file too many; the message names it.
     """
     checked: list[Manifest] = []
-    ranks.together(lambda: checked.append(_check(folder, ranks)), ranks.words)
+    ranks.together(lambda: checked.append(_check(folder, ranks)), ranks.waiting)
     return checked[0]
 
 
 def _check(folder: Path, ranks: Ranks) -> Manifest:
     """Check this rank's share of the files."""
     try:
-        manifest = _read(folder / MANIFEST)
+        manifest = read(folder / MANIFEST)
         found = {path.name for path in folder.iterdir()} - {MANIFEST}
         for number, name in enumerate(sorted(found | set(manifest.files))):
             is_mine = number % ranks.size == ranks.rank
@@ -89,7 +94,12 @@ def _check(folder: Path, ranks: Ranks) -> Manifest:
     return manifest
 
 
-def _read(path: Path) -> Manifest:
+def read(path: Path) -> Manifest:
+    """Read a manifest; whether the files are what it says, `verify` finds out.
+
+    Raises:
+        CheckpointError: it is not there, damaged or of another format.
+    """
     if not path.parent.is_dir():
         raise CheckpointError(f"{path.parent}: no such checkpoint.")
     if not _is_regular(path):

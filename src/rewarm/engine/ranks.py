@@ -43,6 +43,8 @@ class Ranks:
     """Its number on its machine."""
     local_size: int = 1
     """How many there are on its machine."""
+    timeout: timedelta | None = None
+    """How long to wait for another rank in a message before it counts as lost."""
     store: Store | None = None
     """What all can read and write."""
     words: dist.ProcessGroup | None = None
@@ -193,6 +195,7 @@ def join_ranks(device_type: str, timeout_seconds: int) -> Ranks:
         size=size,
         local_rank=int(os.environ.get("LOCAL_RANK", "0")),
         local_size=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
+        timeout=timeout,
         store=store,
         words=new_group(backend="gloo", timeout=timeout),
         waiting=new_group(backend="gloo", timeout=_PATIENCE),
@@ -222,7 +225,7 @@ def new_group(
     Args:
         ranks: all of them if None.
         backend: that of the job if None.
-        timeout: that of the job if None.
+        timeout: that of the backend if None.
     """
     group = dist.new_group(ranks, backend=backend, timeout=timeout)
     return cast(dist.ProcessGroup, group)  # a number stands for a group that this rank is not in

@@ -54,7 +54,8 @@ def newest_valid(
     Returns:
         None if there is none.
     """
-    for step in reversed(saved_steps(checkpoints)):
+    # What the first rank sees: on a network disk another may see less for a while, and would go another way.
+    for step in reversed(ranks.gather(saved_steps(checkpoints))[0]):
         folder = checkpoints / step_folder_name(step)
         try:
             return load(folder, ranks)

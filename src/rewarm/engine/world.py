@@ -49,6 +49,11 @@ def current_world(
         raise CampaignError(f"{threads} threads cannot compute anything; ask for 1 or more.")
     place = _device(device)
     ranks = join_ranks(place.type, timeout_seconds)
+    if ranks.size > 1 and place.type == "cuda" and device not in (None, "cuda"):
+        raise CampaignError(
+            f"The device {device} is asked for, but each of several ranks takes the GPU of its own number. Ask "
+            "for cuda, and choose GPUs with CUDA_VISIBLE_DEVICES."
+        )
     if ranks.size > 1 and place.type == "cuda":
         place = _device(f"cuda:{ranks.local_rank}")
         torch.cuda.set_device(place)

@@ -89,15 +89,14 @@ def _begin(
 
 def _check_shared(run: RunFolder, ranks: Ranks) -> None:
     """Refuse a run folder that not all ranks see; they could not find each other's checkpoints."""
-
-    def look() -> None:
-        if not run.plan.exists():
-            raise StorageError(
-                f"{run.path}: is not the folder that the first rank writes to. Use --runs with a folder on a "
-                "disk that all machines share."
-            )
-
-    ranks.together(look, ranks.words)
+    # The lock has the number of the first rank's process, which an older folder elsewhere has not.
+    seen = ranks.gather(run.lock.read_text() if run.lock.exists() else "nothing")
+    apart = [f"rank {rank}" for rank, word in enumerate(seen) if word != seen[0]]
+    if apart:
+        raise StorageError(
+            f"{run.path}: {', '.join(apart)} cannot see the folder that the first rank writes to. Use --runs "
+            "with a folder on a disk that all machines share."
+        )
 
 
 def is_finished(plan: Plan, run: RunFolder) -> bool:
@@ -126,7 +125,7 @@ def _train_stages(
             require_bitwise=require_bitwise,
         )
         for stage in plan.stages:
-            if run.stage(stage.folder).result.exists():
+            if world.ranks.gather(run.stage(stage.folder).result.exists())[0]:
                 reporter.skip(stage.tokens)
                 continue
             try:

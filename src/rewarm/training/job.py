@@ -6,6 +6,7 @@ from functools import cached_property
 
 from rewarm.data.batches import Batches
 from rewarm.data.datasets import PreparedData
+from rewarm.engine.grid import Grid, make_grid
 from rewarm.engine.ranks import Ranks
 from rewarm.engine.world import World, fingerprint
 from rewarm.plan import Plan, StagePlan
@@ -38,6 +39,16 @@ class Job:
     """Whether to refuse to go on where the last bits would differ from one run."""
     written: dict[str, set[int]] = field(default_factory=dict[str, set[int]])
     """Steps whose checkpoints this process has written, by the key of the stage."""
+
+    grids: dict[Layout, Grid] = field(default_factory=dict[Layout, Grid])
+    """The ranks laid out, once for each layout: groups of ranks are never let go."""
+
+    def grid(self, stage: StagePlan) -> Grid:
+        """Return this rank's place in the layout of a stage."""
+        layout = self.layout(stage)
+        if layout not in self.grids:
+            self.grids[layout] = make_grid(self.world, layout)
+        return self.grids[layout]
 
     @property
     def ranks(self) -> Ranks:

@@ -5,7 +5,7 @@ from contextlib import closing
 
 from rewarm.data.batches import Batch
 from rewarm.engine.failpoint import failpoint
-from rewarm.engine.manifest import verify
+from rewarm.engine.manifest import MANIFEST, read
 from rewarm.engine.saver import Saver
 from rewarm.errors import RewarmError
 from rewarm.evaluation.continuations import continuation
@@ -206,7 +206,7 @@ def _result(job: Job, stage: StagePlan, state: TrainState) -> StageResult:
             before[record.dataset] = record.loss
         if record.step in window:
             last.setdefault(record.dataset, []).append(record.loss)
-    manifest = verify(folder.checkpoint(stage.steps))
+    manifest = read(folder.checkpoint(stage.steps) / MANIFEST)  # which the saver has just written
     seconds = sum(r.seconds for r in read_records(folder.throughput, ThroughputRecord))
     return StageResult(
         before=before,

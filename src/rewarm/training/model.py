@@ -83,7 +83,7 @@ class TrainedModel:
             for parameter in part.get_submodule(name).parameters()
         ]
         self._pipeline = Pipeline(self.parts, grid) if layout.pipeline > 1 else None
-        self._ends = grid.ends() if self._pipeline and is_tied else None
+        self._ends = grid.ends if self._pipeline and is_tied else None
         self.copied = self._names_of_copies()
 
     @property
@@ -222,11 +222,12 @@ class TrainedModel:
         rows = torch.tensor([context], device=device)
         positions = torch.tensor([len(context) - 1], device=device)
         with self._evaluating(), torch.no_grad():
+            if self._pipeline is not None or self.grid.layout.compile:
+                # Of one shape always; what comes behind the position is not seen by it.
+                rows = nn.functional.pad(rows, (0, sequence_length - len(context)))
             if self._pipeline is None:
                 best = self.parts[0](rows, positions=positions)
             else:
-                # What comes behind the position is not seen by it.
-                rows = nn.functional.pad(rows, (0, sequence_length - len(context)))
                 rows, positions = self._padded(rows), self._padded(positions)
                 best = self._pipeline.forward(rows, positions=positions)
         found = torch.zeros(1, dtype=torch.int64, device=device)

@@ -5,6 +5,7 @@ are not the same. A *new stage* takes weights (and, if asked, the optimizer) fro
 its own count. A *resume* takes everything from a checkpoint of the very same stage, or refuses.
 """
 
+import gc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,6 @@ from torch.optim import AdamW
 from rewarm import __version__
 from rewarm.data.batches import Batch
 from rewarm.engine.checkpoint import Checkpoint, Groups, load
-from rewarm.engine.grid import make_grid
 from rewarm.engine.loss_scale import LossScale
 from rewarm.engine.optimizer import build_adamw
 from rewarm.engine.retention import newest_valid, prune, sweep
@@ -175,7 +175,7 @@ def save_state(job: Job, stage: StagePlan, state: TrainState, saver: Saver) -> N
         "read": _as_json(state.read),
         "ledger_before": _as_json(state.ledger_before),
         "ledger": _as_json(state.ledger),
-        "left_out": state.left_out,
+        "left_out": list(state.left_out),
         "loss_scale": [state.scale.value, state.scale.good_steps],
         "data": dict(job.data_fingerprints),
         "tokenizer": job.data.tokenizer.fingerprint,
@@ -231,11 +231,15 @@ def _pruning(job: Job, stage: StagePlan, step: int) -> Callable[[], None]:
 
 def _fresh(job: Job, stage: StagePlan) -> tuple[BaseModel, TrainState]:
     """Make the model of a stage in memory, its weights undefined, and its optimizer."""
+    # What a stage before has left is held together by cycles, and a device's memory would not wait for it.
+    gc.collect()
+    if job.layout(stage).compile:
+        torch.compiler.reset()  # so that no stage runs into the limit of what others have compiled
     base = base_model(job, stage)
     campaign = stage.campaign
     model = TrainedModel(
         base.empty,
-        make_grid(job.world, job.layout(stage)),
+        job.grid(stage),
         precision=campaign.training.precision,
         entries=job.data.tokenizer.vocabulary,
         in_one_order=campaign.training.deterministic == "world-invariant",
@@ -274,9 +278,7 @@ def _check_head(job: Job, base: BaseModel, state: TrainState) -> None:
     if job.ranks.size == 1:
         check_head(state.model.models[0])
         return
-    job.ranks.together(
-        (lambda: check_head_of(base.config)) if job.ranks.is_first else None, job.ranks.waiting
-    )
+    job.ranks.first_alone(lambda: check_head_of(base.config))
 
 
 def _seed(state: TrainState, stage: StagePlan, *labels: str) -> int:
@@ -287,9 +289,10 @@ def _seed(state: TrainState, stage: StagePlan, *labels: str) -> int:
 
 
 def _load_random(job: Job, stage: StagePlan, state: TrainState, saved: Checkpoint) -> None:
-    """Set the generators to where they were; on another number of ranks, to a new seed of this step."""
+    """Set the generators to where they were; on another layout, to a new seed of this step."""
     draws = saved.groups[RANDOM].whole()
-    if saved.state["machine"].get("ranks", 1) == job.ranks.size:
+    before, here = saved.state["machine"], job.machine(stage)
+    if all(before.get(name, here[name]) == here[name] for name in ("ranks", "layout")):
         mine = {
             name.split(".")[-1]: draw
             for name, draw in draws.items()

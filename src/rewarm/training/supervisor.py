@@ -141,7 +141,11 @@ def _start(job: Supervised, attempt: int, port: int) -> list[_Rank]:
         if _LOOPBACK.exists():
             for variable in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
                 environment.setdefault(variable, _LOOPBACK.name)
-        log = None if number == 0 else job.logs / f"rank-{number}-attempt-{attempt}.log"
+        log = (
+            None
+            if number == 0
+            else job.logs / f"rank-{number}-of-process-{os.getpid()}-attempt-{attempt}.log"
+        )
         output = None if log is None else log.open("wb")
         # In a session of its own, Ctrl-C in the terminal reaches a rank through the supervisor alone.
         process = subprocess.Popen(
@@ -175,7 +179,8 @@ def _wait(ranks: Sequence[_Rank], signals: _Signals) -> _Rank | None:
             bad.sort(key=lambda rank: rank.process.returncode == RankLostError.exit_code)
             if bad:
                 failed = bad[0]
-                deadline = time.monotonic() + GRACE_SECONDS
+                is_stopping = failed.process.returncode in EXIT_CODES.values()
+                deadline = float("inf") if is_stopping else time.monotonic() + GRACE_SECONDS
         if not running or time.monotonic() > deadline:
             return failed
         time.sleep(_POLL_SECONDS)
@@ -197,9 +202,8 @@ def _exit_code(ranks: Sequence[_Rank], failed: _Rank, signals: _Signals) -> int:
     mistakes = [code for code in codes if code in _MISTAKES]
     if mistakes:
         return mistakes[0]
-    if signals.come is not None:
-        stopped = EXIT_CODES[signals.come]
-        return stopped if stopped in codes else failed.process.returncode
+    if signals.come is not None and (EXIT_CODES[signals.come] in codes or -signals.come in codes):
+        return EXIT_CODES[signals.come]
     code = failed.process.returncode
     return 128 - code if code < 0 else code
 
