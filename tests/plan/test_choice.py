@@ -163,6 +163,11 @@ INVARIANT = {"deterministic": "world-invariant", "micro_batch": 4}
             "micro_batch = 32 makes 2 micro-batches on each rank; a pipeline of 4",
         ),
         (8, {"pipeline": 8}, "a pipeline of 8 stages cannot be made of 4 blocks"),
+        (
+            2,
+            {"pipeline": 2, "training": {"documents": "isolated"}},
+            'documents = "isolated": documents are found by their token ids',
+        ),
         (8, {"tensor": 8}, "parallel.tensor = 8 does not divide the model's 4 attention heads"),
         (2, {"tensor": 2, "training": INVARIANT}, "every rank must hold the whole model"),
         (
@@ -188,6 +193,8 @@ def test_what_cannot_be_is_refused_with_its_reason(ranks, asked, message):
         (16, {"pipeline": 4, "batch": 16}),
         (8, {"training": {"micro_batch": 8}}),
         (4, {"pipeline": 4, "training": {"micro_batch": 16}}),
+        (2, {"pipeline": 2, "training": {"documents": "joined"}}),
+        (2, {"tensor": 2, "training": {"documents": "isolated"}}),
         (2, {"training": INVARIANT}),
     ],
 )

@@ -47,6 +47,10 @@ WEIGHTS_DEPEND_ON_IT = {
     "weight decay": optimizer("weight_decay = 0.0"),
     "clipping": optimizer("clip_norm = 0.5"),
     "precision": ("[evaluation]", '[training]\nprecision = "bf16"\n[evaluation]'),
+    "isolated documents": (
+        "[evaluation]",
+        '[training]\ndocuments = "isolated"\n[evaluation]',
+    ),
     "stage before": ("max_lr = 1e-3", "max_lr = 2e-3"),
     "name": in_update('"update"', '"later"'),
     "data": in_update("german = 1.0", "german = 0.9, english = 0.1"),

@@ -69,6 +69,7 @@ def fresh_state(
     *,
     precision: Precision = "fp32",
     invariant: bool = False,
+    isolated: bool = False,
 ) -> TrainState:
     """Return a tiny model with its first weights, spread over the ranks, and a new optimizer."""
     model = TrainedModel(
@@ -76,6 +77,7 @@ def fresh_state(
         make_grid(world, layout),
         precision=precision,
         entries=VOCABULARY,
+        isolated_by=0 if isolated else None,
         in_one_order=invariant,
     )
     weights = first_weights(family)

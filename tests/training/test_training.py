@@ -1,6 +1,7 @@
 """What training a campaign must do, whatever interrupts it."""
 
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,25 @@ def test_another_seed_gives_other_bits(done, tiny, tmp_path):
     assert (
         steps(folder, plan.stages[0])[0].loss != steps(tmp_path / "other", other.stages[0])[0].loss
     )
+
+
+def test_isolated_documents_are_another_run_and_resume_to_the_same_bits(done, tiny, tmp_path):
+    folder, plan = done
+    isolated = 'training.documents="isolated"'
+    never_stopped = run(tiny.file, tiny.prepared, tmp_path / "never", isolated)
+    first, other = (
+        steps(f, p.stages[0]) for f, p in ((folder, plan), (tmp_path / "never", never_stopped))
+    )
+    assert first[0].loss != other[0].loss
+    assert first[0].loss == pytest.approx(other[0].loss, rel=1e-2)
+    stopped = RunFolder(tmp_path / "stopped")
+    run(tiny.file, tiny.prepared, stopped.path, isolated)
+    for stage in never_stopped.stages:
+        last = stopped.stage(stage.folder)
+        last.result.unlink()
+        shutil.rmtree(last.checkpoint(stage.steps))
+    run(tiny.file, tiny.prepared, stopped.path, isolated)
+    assert traces(stopped.path) == traces(tmp_path / "never")
 
 
 def test_a_new_stage_starts_with_exactly_the_weights_of_its_parent(done):

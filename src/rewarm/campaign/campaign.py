@@ -185,6 +185,9 @@ class Training(_Table):
     micro_batch: Positive | None = None
     """Sequences that go through the model at once, on each rank that has data of its own; must divide its
     part of the batch. Default: as many as make at most 16,384 tokens."""
+    documents: Literal["joined", "isolated"] = "joined"
+    """What a token may look back at: all that stands before it in its sequence, as in the paper; or its own
+    document alone, where positions are counted anew in each. Keep what the base model was trained with."""
     not_finite: Literal["stop", "skip", "rewind"] = "stop"
     """After a loss or gradient that is not finite, which never reaches the weights: end; leave the batch
     out; or go back to the newest checkpoint and leave the batch out when it comes again."""

@@ -148,7 +148,8 @@ def _options(campaign: Campaign, size: ModelSize | None, ranks: int) -> Iterator
     asked = campaign.parallel
     alone = size is None or campaign.training.deterministic == "world-invariant"
     pipelines = [1] if asked.pipeline == "auto" else [asked.pipeline]
-    if asked.pipeline == "auto" and size is not None and not alone:
+    can_be_longer = not alone and campaign.training.documents == "joined"
+    if asked.pipeline == "auto" and size is not None and can_be_longer:
         pipelines += [2**n for n in range(1, min(size.layers, ranks).bit_length())]
     tensors = [asked.tensor] if asked.tensor != "auto" else [1] if alone else _TENSORS
     for pipeline in pipelines:
@@ -269,6 +270,11 @@ def _layout(campaign: Campaign, size: ModelSize | None, ranks: int, option: _Opt
         activation_checkpointing=option.checkpointing,
         compile=asked.compile,
     )
+    if pipeline > 1 and campaign.training.documents == "isolated":
+        raise CampaignError(
+            'training.documents = "isolated": documents are found by their token ids, and of a pipeline the '
+            "first rank alone has them. Use parallel.pipeline = 1."
+        )
     if size is not None:
         _check_model(layout, size)
     if invariant:

@@ -309,6 +309,8 @@ def _key(
         "schedule": schedule.to_json(),
         "stream": _stream_json(stream),
     }
+    if campaign.training.documents != "joined":
+        content["documents"] = campaign.training.documents
     return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 

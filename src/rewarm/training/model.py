@@ -35,6 +35,7 @@ class TrainedModel:
         *,
         precision: Precision,
         entries: int,
+        isolated_by: int | None = None,
         in_one_order: bool = False,
     ) -> None:
         """Make the parts of this rank; their weights are undefined until they are filled.
@@ -44,6 +45,7 @@ class TrainedModel:
             grid: where this rank is.
             precision: of the matrix products.
             entries: of the tokenizer.
+            isolated_by: the end-of-text id, if tokens are to look back at their own document alone.
             in_one_order: whether all gradients are added up in one order on any number of ranks.
 
         Raises:
@@ -64,7 +66,7 @@ class TrainedModel:
             if layout.pipeline > 1:
                 cut(each, runs[number], **ends)
             context = partial(autocast, grid.world, precision)
-            part = Part(each, precision=context, entries=entries, **ends)
+            part = Part(each, precision=context, entries=entries, isolated_by=isolated_by, **ends)
             styles = part.splitting() if layout.tensor > 1 else {}
             spread(
                 part,

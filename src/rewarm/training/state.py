@@ -242,6 +242,9 @@ def _fresh(job: Job, stage: StagePlan) -> tuple[BaseModel, TrainState]:
         job.grid(stage),
         precision=campaign.training.precision,
         entries=job.data.tokenizer.vocabulary,
+        isolated_by=(
+            job.data.tokenizer.end_of_text if campaign.training.documents == "isolated" else None
+        ),
         in_one_order=campaign.training.deterministic == "world-invariant",
     )
     settings = campaign.optimizer
