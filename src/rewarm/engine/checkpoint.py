@@ -21,9 +21,9 @@ from rewarm.engine.manifest import MANIFEST, Manifest, manifest_bytes, verify
 from rewarm.engine.ranks import ALONE, Ranks
 from rewarm.engine.saved_tensors import SavedTensors
 from rewarm.engine.tensor_file import WrittenFile, write_file, write_tensors
-from rewarm.engine.tensor_parts import TensorPart
 from rewarm.errors import CheckpointError, MismatchError, StorageError
 from rewarm.storage import REFUSALS, sync_folder
+from rewarm.tensors.held import TensorPart
 
 TEMPORARY = ".tmp-"
 """Beginning of the name of a folder that is being written or removed; never read."""

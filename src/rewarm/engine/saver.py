@@ -11,7 +11,7 @@ from typing import Any
 
 from rewarm.engine.checkpoint import Groups, save
 from rewarm.engine.ranks import Ranks
-from rewarm.engine.tensor_parts import TensorPart
+from rewarm.tensors.held import TensorPart
 
 
 class Saver:

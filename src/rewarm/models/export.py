@@ -28,11 +28,13 @@ from transformers import (
 )
 
 from rewarm.errors import CampaignError, CheckpointError, DataError, StorageError
-from rewarm.models.empty import empty_model, fill, materialise, own_tensors
+from rewarm.models.empty import empty_model, materialise
 from rewarm.models.folder import load_folder, open_folder
 from rewarm.models.names import converts_on_save, stored_tensors
-from rewarm.models.source import Part, TensorSource, whole
 from rewarm.storage import TEMPORARY_SUFFIX, storage_errors, sync_folder
+from rewarm.tensors.blocks import Block, whole_blocks
+from rewarm.tensors.held import fill, own_tensors
+from rewarm.tensors.source import TensorSource
 
 ExportType = Literal["fp32", "bf16"]
 """Type of the written weights."""
@@ -168,7 +170,7 @@ class _FirstRows:
             for name, shape in self.source.shapes().items()
         }
 
-    def tensors(self, wanted: Mapping[str, Part]) -> Iterator[tuple[str, Tensor]]:
+    def tensors(self, wanted: Mapping[str, Block]) -> Iterator[tuple[str, Tensor]]:
         return self.source.tensors(wanted)
 
 
@@ -272,7 +274,7 @@ def _split(num_bytes: Mapping[str, int], most: int) -> Iterator[list[str]]:
 def _read(
     source: TensorSource, shapes: Mapping[str, tuple[int, ...]], dtype: torch.dtype
 ) -> dict[str, Tensor]:
-    return {name: _rounded(tensor, dtype) for name, tensor in source.tensors(whole(shapes))}
+    return {name: _rounded(tensor, dtype) for name, tensor in source.tensors(whole_blocks(shapes))}
 
 
 def _rounded(tensor: Tensor, dtype: torch.dtype) -> Tensor:
@@ -289,7 +291,7 @@ class _Rounded:
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         return self.source.shapes()
 
-    def tensors(self, wanted: Mapping[str, Part]) -> Iterator[tuple[str, Tensor]]:
+    def tensors(self, wanted: Mapping[str, Block]) -> Iterator[tuple[str, Tensor]]:
         for name, tensor in self.source.tensors(wanted):
             yield name, _rounded(_rounded(tensor, self.dtype), tensor.dtype)
 
@@ -301,8 +303,8 @@ def _check_weights(folder: Path, source: TensorSource, dtype: torch.dtype) -> No
     shapes = source.shapes()
     if dict(written.shapes()) != dict(shapes):
         raise _different(folder, "its tensors have other names or shapes")
-    for name, tensor in _Rounded(source=source, dtype=dtype).tensors(whole(shapes)):
-        (_, read) = next(iter(written.tensors(whole({name: shapes[name]}))))
+    for name, tensor in _Rounded(source=source, dtype=dtype).tensors(whole_blocks(shapes)):
+        (_, read) = next(iter(written.tensors(whole_blocks({name: shapes[name]}))))
         # Bytes, so that a zero's sign and a NaN count too.
         if read.dtype != tensor.dtype or not torch.equal(_bytes(read), _bytes(tensor)):
             raise _different(folder, f"{name} is not what was to be written")
@@ -318,7 +320,7 @@ def _check_logits(
     """Compare the logits of the source's model with those of two loaders; one model in memory at a time."""
     own = empty_model(config)
     materialise(own, torch.device("cpu"))
-    fill(own, _Rounded(source=source, dtype=dtype))
+    fill(own_tensors(own), _Rounded(source=source, dtype=dtype))
     expected = _logits(own)
     del own
     found = {"rewarm": _logits(load_folder(folder))}

@@ -19,13 +19,13 @@ from rewarm.models.build import preset_config
 from rewarm.models.export import ExportType, FolderContent, write_model_folder
 from rewarm.models.folder import open_folder
 from rewarm.models.hub import local_model_folder
-from rewarm.models.source import TensorSource
 from rewarm.plan import StagePlan, make_plan
 from rewarm.plan.record import in_words
 from rewarm.replay import Count
 from rewarm.runs.files import read_record, read_records
 from rewarm.runs.folder import RunFolder
 from rewarm.runs.records import EvalRecord, ResolvedRecord, RunRecord, StageResult
+from rewarm.tensors.source import TensorSource
 from rewarm.training.anneal import load_run
 from rewarm.training.model_card import Facts, LossChange, StageStory, model_card
 from rewarm.training.selection import find_stage, length_of

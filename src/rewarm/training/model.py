@@ -18,11 +18,11 @@ from rewarm.engine.gradients import add_up, norm, square_sum, tree_sum
 from rewarm.engine.grid import PIPELINE, TENSOR, Grid
 from rewarm.engine.parallelise import SUMMED, spread
 from rewarm.engine.pipeline import Pipeline
-from rewarm.engine.snapshot import model_tensors
 from rewarm.engine.world import Precision, autocast
 from rewarm.models.empty import materialise
 from rewarm.models.part import Part, all_blocks, cut, has_tied_head
 from rewarm.plan.layout import blocks_of
+from rewarm.tensors.held import own_tensors
 
 
 class TrainedModel:
@@ -53,7 +53,7 @@ class TrainedModel:
         self._in_one_order = in_one_order
         model = build()
         is_tied = has_tied_head(model)
-        self.names = frozenset(model_tensors(model))
+        self.names = frozenset(own_tensors(model))
         layout = grid.layout
         numbers = range(grid.at(PIPELINE), layout.stages, layout.pipeline)
         models = [model, *(build() for _ in numbers[1:])]

@@ -23,11 +23,9 @@ from rewarm.engine.optimizer import build_adamw
 from rewarm.engine.retention import newest_valid, prune, sweep
 from rewarm.engine.saver import Saver
 from rewarm.engine.snapshot import (
-    fill,
     load_model_tensors,
     load_optimizer_tensors,
     load_random_tensors,
-    model_tensors,
     optimizer_tensors,
     random_tensors,
 )
@@ -37,6 +35,7 @@ from rewarm.errors import CheckpointError, MismatchError
 from rewarm.models.head import check_head, check_head_of
 from rewarm.plan import StagePlan
 from rewarm.replay import Count, add_counts
+from rewarm.tensors.held import fill, own_tensors
 from rewarm.training.base import BaseModel, base_model
 from rewarm.training.job import Job
 from rewarm.training.model import TrainedModel
@@ -98,7 +97,7 @@ def begin_stage(job: Job, stage: StagePlan) -> TrainState:
     if stage.parent is None:
         weights = base.weights()
         for model in state.model.models:
-            fill(model_tensors(model), weights)
+            fill(own_tensors(model), weights)
     else:
         saved = load(job.folder(stage.parent).checkpoint(stage.start_step), job.ranks)
         _check_same(saved, {"stage": stage.parent.key, "step": stage.start_step})
@@ -195,7 +194,7 @@ def tensors_to_write(state: TrainState) -> Groups:
     weights = {
         name: tensor
         for part in model.models
-        for name, tensor in model_tensors(part).items()
+        for name, tensor in own_tensors(part).items()
         if name not in model.copied
     }
     moments = {
