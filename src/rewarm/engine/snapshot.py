@@ -46,10 +46,10 @@ def optimizer_tensors(model: nn.Module, optimizer: torch.optim.AdamW) -> dict[st
         optimizer: of this model; the tensors are its own, not copies.
     """
     tensors: dict[str, Tensor] = {}
-    for name, parameter in model.named_parameters():
-        state = optimizer.state.get(parameter, {})
+    for name, tensor in own_tensors(model).items():
+        state = optimizer.state.get(tensor, {})
         assert set(state) in (set(), {_STEP, *_MOMENTS})
-        tensors |= {f"{name}.{key}": tensor for key, tensor in state.items()}
+        tensors |= {f"{name}.{key}": value for key, value in state.items()}
     return tensors
 
 
@@ -73,10 +73,9 @@ def load_optimizer_tensors(
     """
     names = {name.rpartition(".")[0] for name in tensors.shapes()}
     owned = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    own = own_tensors(model)
     parameters = {
-        name: parameter
-        for name, parameter in model.named_parameters()
-        if name in names and id(parameter) in owned
+        name: tensor for name, tensor in own.items() if name in names and id(tensor) in owned
     }
     fresh: dict[str, Tensor] = {}
     for name, parameter in parameters.items():
@@ -87,8 +86,8 @@ def load_optimizer_tensors(
     others = {f"{name}.{key}" for name in elsewhere for key in (*_MOMENTS, _STEP)}
     _check_same(fresh, tensors, "the optimizer", others)
     fill(fresh, tensors)
-    for parameter in model.parameters():
-        optimizer.state.pop(parameter, None)
+    for tensor in own.values():
+        optimizer.state.pop(tensor, None)
     for name, parameter in parameters.items():
         optimizer.state[parameter] = {key: fresh[f"{name}.{key}"] for key in (*_MOMENTS, _STEP)}
 

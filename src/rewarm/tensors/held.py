@@ -45,10 +45,12 @@ def own_tensors(model: nn.Module) -> dict[str, Tensor]:
     """Return the parameters and persistent buffers by name; a tied one under its first name alone.
 
     Args:
-        model: the tensors are its own, not copies.
+        model: the tensors are its own, not copies. Where it is sharded they are the shards.
     """
     tensors: dict[str, Tensor] = {}
     seen: set[int] = set()
+    # Not `named_parameters`: after a forward pass without a backward, as in an evaluation, FSDP2 leaves whole
+    # parameters in the place of the shards that the optimizer knows. `state_dict` puts the shards back.
     for name, tensor in model.state_dict(keep_vars=True).items():
         if id(tensor) not in seen:
             seen.add(id(tensor))
