@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -20,6 +20,8 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from rewarm.errors import RankLostError, RewarmError
+
+_R = TypeVar("_R")
 
 STORE = "REWARM_STORE"
 """Environment variable with host and port of the supervisor's store; torchrun has ways of its own."""
@@ -92,39 +94,46 @@ class Ranks:
             dist.all_reduce(numbers)
         return numbers
 
-    def first_alone(self, work: Callable[[], None]) -> None:
-        """Let the first rank do something, and all others wait for it, however long it takes.
+    def first_alone(
+        self, work: Callable[[], _R], group: dist.ProcessGroup | None = None
+    ) -> _R | None:
+        """Let the first rank do something, and all others wait for it.
+
+        Args:
+            work: what the first rank does.
+            group: over which to tell; `waiting` if not given, so however long it takes.
+
+        Returns:
+            What the work returned, on the first rank; None on the others.
 
         Raises:
             RewarmError: what the first rank raised, on every rank.
         """
-        self.together(work if self.is_first else None, self.waiting)
+        return self.together(work if self.is_first else lambda: None, group or self.waiting)
 
-    def together(self, work: Callable[[], None] | None, group: dist.ProcessGroup | None) -> None:
+    def together(self, work: Callable[[], _R], group: dist.ProcessGroup | None) -> _R:
         """Do something that may fail, and fail on all ranks if it failed on one.
 
         Args:
-            work: what this rank does; None if it has nothing to do.
+            work: what this rank does.
             group: over which to tell.
 
+        Returns:
+            What the work of this rank returned.
+
         Raises:
-            RewarmError: of the lowest rank that failed.
+            RewarmError: its own mistake; else that of the lowest rank that failed.
         """
-        mistake: RewarmError | None = None
         try:
-            if work is not None:
-                work()
+            done = work()
         except RewarmError as error:
-            mistake = error
-            if self.size == 1:
-                raise
-        report = None if mistake is None else [type(mistake).__name__, str(mistake)]
-        failures = [(rank, told) for rank, told in enumerate(self.gather(report, group)) if told]
-        if mistake is not None:
-            raise mistake
+            self.gather([type(error).__name__, str(error)], group)
+            raise
+        failures = [(rank, told) for rank, told in enumerate(self.gather(None, group)) if told]
         if failures:
             rank, (kind, message) = failures[0]
             raise _error(kind, message, rank)
+        return done
 
     def leave(self) -> None:
         """Part from the others when all is done."""

@@ -48,7 +48,7 @@ class Saver:
 
         def work(groups: Groups) -> None:
             save(folder, groups, state, self._ranks)
-            self._ranks.together(after if self._ranks.is_first else None, self._ranks.saving)
+            self._ranks.first_alone(after, self._ranks.saving)
 
         if not self._in_background:
             work(groups)

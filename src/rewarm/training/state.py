@@ -125,7 +125,7 @@ def resume_stage(job: Job, stage: StagePlan) -> TrainState | None:
         MismatchError: the data or the tokenizer has changed.
     """
     folder, journal = job.folder(stage), job.journal(stage)
-    job.ranks.first_alone(lambda: _swept(folder.checkpoints))
+    job.ranks.first_alone(lambda: sweep(folder.checkpoints))
 
     def damaged(path: Path, reason: str) -> None:
         message = f"{path.name} is damaged and was passed over: {reason}"
@@ -300,10 +300,6 @@ def _load_random(job: Job, stage: StagePlan, state: TrainState, saved: Checkpoin
         load_random_tensors(mine, job.world.device)
         return
     torch.manual_seed(_seed(state, stage, f"step {state.step}"))
-
-
-def _swept(checkpoints: Path) -> None:
-    sweep(checkpoints)
 
 
 def _check_same(saved: Checkpoint, expected: Mapping[str, object]) -> None:
