@@ -122,11 +122,13 @@ class Ranks:
             What the work of this rank returned.
 
         Raises:
-            RewarmError: its own mistake; else that of the lowest rank that failed.
+            Exception: its own, whatever it is.
+            RewarmError: if it did not fail itself, that of the lowest rank that did; of an error that is none
+                of ours its name and words.
         """
         try:
             done = work()
-        except RewarmError as error:
+        except Exception as error:
             self.gather([type(error).__name__, str(error)], group)
             raise
         failures = [(rank, told) for rank, told in enumerate(self.gather(None, group)) if told]
@@ -250,8 +252,13 @@ def is_lost_connection(error: BaseException) -> bool:
 
 def _error(kind: str, message: str, rank: int) -> RewarmError:
     """Make the error of another rank anew, by the name of its class."""
-    kinds: dict[str, type[RewarmError]] = {k.__name__: k for k in RewarmError.__subclasses__()}
-    found = kinds.get(kind, RewarmError)
+    kinds = {k.__name__: k for k in (RewarmError, *RewarmError.__subclasses__())}
+    if kind not in kinds:
+        return RewarmError(
+            f"rank {rank} ended with {kind}: {message}. What it printed has the traceback. After the cause is "
+            "mended, the same command goes on from the last checkpoint."
+        )
+    found = kinds[kind]
     if found.__init__ is not RewarmError.__init__:  # one that takes more than words
         found = RewarmError
     return found(f"rank {rank}: {message}")

@@ -53,7 +53,10 @@ class Saver:
         if not self._in_background:
             work(groups)
             return
-        copies = {group: _copied(parts) for group, parts in groups.items()}
+        # There may be no memory for them on one rank, and the others would wait for it.
+        copies = self._ranks.together(
+            lambda: {group: _copied(parts) for group, parts in groups.items()}, self._ranks.words
+        )
 
         def caught() -> None:
             try:
