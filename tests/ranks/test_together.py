@@ -3,20 +3,67 @@
 Starting ranks is slow, so one launch does all that is asked here but for a rank that is lost.
 """
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch.distributed.device_mesh import init_device_mesh
 
+from rewarm.engine.grid import PIPELINE, REPLICATE, SHARD, TENSOR, make_grid
+from rewarm.engine.saver import Saver
 from rewarm.engine.snapshot import optimizer_tensors
+from rewarm.engine.tensor_parts import whole_parts
 from rewarm.engine.world import World
 from rewarm.plan.layout import Layout
-from tests.ranks.launching import on_ranks
+from tests.ranks.launching import SECONDS, on_ranks
 from tests.ranks.tiny_models import fresh_state, train, validation
 
 
-def together(world: World) -> dict[str, Any]:
+def together(world: World, folder: str) -> dict[str, Any]:
     """On each of two ranks: everything."""
-    return {"moments": names_of_moments(world)}
+    ranks = world.ranks
+    return {
+        "results": [
+            ranks.together(lambda: 10 * ranks.rank, ranks.words),
+            ranks.first_alone(lambda: "done"),
+        ],
+        "mistake": said(lambda: ranks.together(lambda: 1 // (1 - ranks.rank), ranks.words)),
+        "save": said(lambda: save_in_background(world, Path(folder))),
+        "moments": names_of_moments(world),
+        "timeouts": timeouts(world),
+    }
+
+
+def said(work: Callable[[], object]) -> list[str]:
+    """Return the kind and the words of the error that a work ends with."""
+    try:
+        work()
+    except Exception as error:
+        return [type(error).__name__, str(error)]
+    raise AssertionError("it was to fail")
+
+
+def save_in_background(world: World, folder: Path) -> None:
+    """Save a checkpoint in which the second rank has a group whose name cannot be that of a file."""
+    group = ("model", "no/folder")[world.ranks.rank]
+    saver = Saver(world.ranks, in_background=True)
+    saver.save(folder / "step", {group: whole_parts({"w": torch.ones(3)})}, {}, lambda: None)
+    saver.finish()
+
+
+def timeouts(world: World) -> dict[str, float]:
+    """Return the timeouts of all groups of ranks of a layout, in seconds."""
+    sides = (PIPELINE, REPLICATE, SHARD, TENSOR)
+    plain = init_device_mesh("cpu", (1, 1, 1, 2), mesh_dim_names=sides)
+    grid = make_grid(world, Layout(micro_batch=4, pipeline=2))
+    groups = {side: grid.group(side) for side in sides} | {"ends": grid.ends}
+    groups |= {f"plain {side}": plain.get_group(side) for side in sides}
+    return {
+        name: group._get_backend(world.device).options._timeout.total_seconds()
+        for name, group in groups.items()
+    }
 
 
 def names_of_moments(world: World) -> dict[str, list[list[str]]]:
@@ -34,9 +81,43 @@ def names_of_moments(world: World) -> dict[str, list[list[str]]]:
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("together")
+
+
+@pytest.fixture(scope="module")
+def results(folder: Path) -> list[dict[str, Any]]:
     """What the ranks say."""
-    return on_ranks(2, together, tmp_path_factory.mktemp("together"))
+    return on_ranks(2, together, folder, str(folder / "checkpoints"))
+
+
+def test_each_rank_has_what_its_own_work_returns(results):
+    assert [rank["results"] for rank in results] == [[0, "done"], [10, None]]
+
+
+@pytest.mark.parametrize(
+    ("what", "kind"), [("mistake", "ZeroDivisionError"), ("save", "FileNotFoundError")]
+)
+def test_an_error_that_is_none_of_ours_ends_all_ranks_and_is_named(results, what, kind):
+    """In what ranks do together, and in the thread that writes checkpoints; nobody waits for a timeout."""
+    first, second = (rank[what] for rank in results)
+    assert second[0] == kind
+    assert first == ["RewarmError", first[1]]
+    assert first[1].startswith(f"rank 1 ended with {kind}: {second[1]}. ")
+
+
+def test_of_a_checkpoint_that_failed_nothing_is_left(results, folder):
+    assert results
+    assert not list((folder / "checkpoints").iterdir())
+
+
+def test_groups_of_a_mesh_wait_as_long_as_the_ranks_do(results):
+    """Those of a mesh as torch makes it wait for longer."""
+    for rank in results:
+        plain = {s for name, s in rank["timeouts"].items() if name.startswith("plain")}
+        ours = {s for name, s in rank["timeouts"].items() if not name.startswith("plain")}
+        assert ours == {SECONDS}
+        assert max(plain) > SECONDS
 
 
 def test_moments_are_all_saved_also_right_after_an_evaluation(results):
