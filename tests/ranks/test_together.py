@@ -3,20 +3,29 @@
 Starting ranks is slow, so one launch does all that is asked here but for a rank that is lost.
 """
 
+import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 from torch.distributed.device_mesh import init_device_mesh
 
+from rewarm.campaign import load_campaign
+from rewarm.data.datasets import open_campaign
 from rewarm.engine.grid import PIPELINE, REPLICATE, SHARD, TENSOR, make_grid
 from rewarm.engine.saver import Saver
 from rewarm.engine.snapshot import optimizer_tensors
 from rewarm.engine.tensor_parts import whole_parts
 from rewarm.engine.world import World
+from rewarm.errors import RankLostError
+from rewarm.plan import make_plan
 from rewarm.plan.layout import Layout
+from rewarm.runs.folder import RunFolder
+from rewarm.training.campaign import train_campaign
 from tests.ranks.launching import SECONDS, on_ranks
 from tests.ranks.tiny_models import fresh_state, train, validation
 
@@ -118,6 +127,30 @@ def test_groups_of_a_mesh_wait_as_long_as_the_ranks_do(results):
         ours = {s for name, s in rank["timeouts"].items() if not name.startswith("plain")}
         assert ours == {SECONDS}
         assert max(plain) > SECONDS
+
+
+def lose_a_rank(world: World, file: str, prepared: str, folder: str) -> str:
+    """On two ranks: carry out a campaign, where the second is gone as soon as the first has the lock."""
+    if world.ranks.rank == 1:
+        world.ranks.first_alone(lambda: None)
+        (Path(folder) / "1.json").write_text('"gone"')
+        os._exit(0)
+    loaded = load_campaign(Path(file), ["parallel.shard=2"])
+    data = open_campaign(loaded.campaign, loaded.root, Path(prepared))
+    run = RunFolder(Path(folder) / "run")
+    console = Console(stderr=True, quiet=True)
+    try:
+        train_campaign(make_plan(loaded), run, data, world=world, console=console)
+    except RankLostError as error:
+        (Path(folder) / "0.json").write_text(json.dumps(str(error)))
+        os._exit(0)  # not to wait for the other rank when they part
+    raise AssertionError("the other rank is there")
+
+
+def test_a_rank_that_is_lost_before_the_first_stage_is_named(tiny, tmp_path):
+    first, _ = on_ranks(2, lose_a_rank, tmp_path, str(tiny.file), str(tiny.prepared), str(tmp_path))
+    assert "Dead or hanging: rank 1 (" in first
+    assert not (tmp_path / "run" / "stages").exists()
 
 
 def test_moments_are_all_saved_also_right_after_an_evaluation(results):

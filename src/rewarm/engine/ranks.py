@@ -7,7 +7,8 @@ same numbers on all, so that no rank takes another turn than the others.
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar, cast
@@ -67,18 +68,22 @@ class Ranks:
         Args:
             value: what this rank says.
             group: `words` if not given.
+
+        Raises:
+            RankLostError: another rank did not answer.
         """
         if self.size == 1:
             return [value]
         group = group or self.words
         said = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
         lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
-        dist.all_gather(lengths, torch.tensor([said.numel()]), group=group)
-        longest = max(int(length) for length in lengths)
-        padded = torch.zeros(longest, dtype=torch.uint8)
-        padded[: said.numel()] = said
-        heard = [torch.zeros_like(padded) for _ in range(self.size)]
-        dist.all_gather(heard, padded, group=group)
+        with self.naming_the_lost():
+            dist.all_gather(lengths, torch.tensor([said.numel()]), group=group)
+            longest = max(int(length) for length in lengths)
+            padded = torch.zeros(longest, dtype=torch.uint8)
+            padded[: said.numel()] = said
+            heard = [torch.zeros_like(padded) for _ in range(self.size)]
+            dist.all_gather(heard, padded, group=group)
         return [
             json.loads(bytes(text[: int(length)].tolist()))
             for text, length in zip(heard, lengths, strict=True)
@@ -129,7 +134,8 @@ class Ranks:
         try:
             done = work()
         except Exception as error:
-            self.gather([type(error).__name__, str(error)], group)
+            with suppress(RankLostError):  # what comes first is why this rank fails
+                self.gather([type(error).__name__, str(error)], group)
             raise
         failures = [(rank, told) for rank, told in enumerate(self.gather(None, group)) if told]
         if failures:
@@ -142,14 +148,22 @@ class Ranks:
         if self.size > 1:
             dist.destroy_process_group()
 
-    def lost(self, error: BaseException) -> RankLostError:
-        """Say which ranks are missing after a message among all has failed.
+    @contextmanager
+    def naming_the_lost(self) -> Generator[None]:
+        """Turn the failure of a message among all into an error that says which ranks are missing.
 
-        A rank that has noticed leaves word of it, so those that leave none are dead or hang.
-
-        Args:
-            error: with which the message failed.
+        Raises:
+            RankLostError: another rank did not answer.
         """
+        try:
+            yield
+        except Exception as error:
+            if self.size > 1 and _is_lost_connection(error):
+                raise self._lost(error) from error
+            raise
+
+    def _lost(self, error: Exception) -> RankLostError:
+        """Say which ranks are missing: those that leave no word of having noticed a loss themselves."""
         reason = " ".join(str(error).split())[:200]
         try:
             missing = ", ".join(f"rank {rank}" for rank in self._without_word())
@@ -242,7 +256,7 @@ def new_group(
     return cast(dist.ProcessGroup, group)  # a number stands for a group that this rank is not in
 
 
-def is_lost_connection(error: BaseException) -> bool:
+def _is_lost_connection(error: Exception) -> bool:
     """Return whether an error says that another rank did not answer."""
     if isinstance(error, dist.DistError):
         return True
