@@ -233,7 +233,7 @@ def test_rewind_without_a_checkpoint_begins_the_stage_anew(train, sequences):
     assert len(events(stage, "started")) == 2
 
 
-def test_a_stage_is_taken_back_only_so_often(train, sequences):
+def test_a_stage_is_taken_back_only_so_often(train, sequences, tmp_path):
     """Each time one batch later than the last time: 8, 9, 10, 11, all from the checkpoint of step 6."""
     often = range(8, 8 + MOST_REWINDS)
     stage = train(sequences(*often), REWIND, name="often")
@@ -241,6 +241,9 @@ def test_a_stage_is_taken_back_only_so_often(train, sequences):
     assert [event.step for event in events(stage)] == list(often)
     with pytest.raises(NumericsError, match=f"taken back {MOST_REWINDS} times"):
         train(sequences(*often, 8 + MOST_REWINDS), REWIND, name="too-often")
+    ended = only_stage(tmp_path / "too-often")
+    # The step that ended it is not said to be one that the stage went back from.
+    assert [event.step for event in events(ended)] == list(often)
 
 
 def test_too_many_left_out_in_a_row_end_the_training(train, sequences, tmp_path):
