@@ -24,7 +24,7 @@ from rewarm.plan.record import in_words
 from rewarm.replay import Count
 from rewarm.runs.files import read_record, read_records
 from rewarm.runs.folder import RunFolder
-from rewarm.runs.records import EvalRecord, ResolvedRecord, RunRecord, StageResult
+from rewarm.runs.records import EvalRecord, ResolvedRecord, RunRecord, StageResult, StepRecord
 from rewarm.tensors.source import TensorSource
 from rewarm.training.anneal import load_run
 from rewarm.training.model_card import Facts, LossChange, StageStory, model_card
@@ -228,13 +228,15 @@ def _stories(run: RunFolder, record: RunRecord, last: StagePlan, step: int) -> l
     stories: list[StageStory] = []
     for stage, end in zip(lineage, ends, strict=True):
         losses, measured = _losses(run, stage, end, seen)
+        trained = _trained_steps(run, stage, end)
         replay = stage.stream.replay
         stories.append(
             StageStory(
                 name=stage.name,
                 steps=end,
                 of_steps=stage.steps,
-                tokens=end * stage.batch_tokens,
+                tokens=trained * stage.batch_tokens,
+                left_out=end - trained,
                 schedule=in_words(stage.schedule),
                 replay_share=replay.share if replay else Fraction(0),
                 optimizer=stage.stage.optimizer,
@@ -244,6 +246,12 @@ def _stories(run: RunFolder, record: RunRecord, last: StagePlan, step: int) -> l
         )
         seen |= set(stage.shares)
     return stories
+
+
+def _trained_steps(run: RunFolder, stage: StagePlan, step: int) -> int:
+    """Return how many steps up to one were trained on; one whose batch was left out has no record."""
+    records = read_records(run.stage(stage.folder).metrics, StepRecord)
+    return sum(record.step <= step for record in records)
 
 
 def _losses(
