@@ -130,10 +130,21 @@ def test_the_default_place_is_in_the_run(finished, tiny, tmp_path):
     shutil.copytree(finished.path, copy.path)
     asked = {"arm": None, "at": None, "out": None, "prepared": tiny.prepared}
     out = export_stage(copy, "union", dtype="bf16", **asked)
-    assert out == copy.path / "export" / "union"
+    assert out == copy.path / "export" / only(copy, "union").path.name
     assert AutoModelForCausalLM.from_pretrained(out).dtype == torch.bfloat16
     with pytest.raises(CampaignError, match="exists already"):
         export_stage(copy, "union", dtype="fp32", **asked)
+
+
+def test_arms_do_not_meet_in_the_default_place(finished, tiny, tmp_path):
+    copy = RunFolder(tmp_path / "run")
+    shutil.copytree(finished.path, copy.path)
+    asked = {"at": None, "out": None, "dtype": "fp32", "prepared": tiny.prepared}
+    arms = ("replay-25", "no-replay")
+    folders = [export_stage(copy, "update", arm=arm, **asked) for arm in arms]
+    for arm, folder in zip(arms, folders, strict=True):
+        assert f"It is arm {arm} " in (folder / "README.md").read_text()
+    assert folders[0] != folders[1]
 
 
 def test_the_tokens_of_steps_left_out_are_not_in_the_card(tiny, tmp_path):

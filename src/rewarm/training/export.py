@@ -48,7 +48,7 @@ def export_stage(
         stage: name of the stage.
         arm: the arm; may be left out where only one stage of that name exists.
         at: where in the stage: percentage, steps or tokens; its last checkpoint if None.
-        out: the folder; `export/<stage>` in the run if None.
+        out: the folder; `export/<stage>-<key>` in the run if None, so that arms do not meet.
         dtype: `fp32` or `bf16`.
         prepared: folder of the tokens, where a trained tokenizer is; `prepared/<campaign>` if None.
 
@@ -75,7 +75,7 @@ def export_stage(
     )
     _check_tokenizer(tokenizer, saved)
     base = _base(planned, loaded, tokenizer)
-    out = run.exports / stage if out is None else out
+    out = run.exports / planned.folder if out is None else out
     facts = _facts(chosen, saved, base, load_from=out.name, dtype=export_type)
     content = FolderContent(
         tokenizer_json=tokenizer.path,
