@@ -11,10 +11,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rewarm.data.tokenizer import train_tokenizer
 from rewarm.errors import CampaignError, CheckpointError, DataError
-from rewarm.models.empty import own_tensors, shapes_of
 from rewarm.models.export import FolderContent, write_model_folder
 from rewarm.models.folder import load_folder, open_folder
-from rewarm.models.source import MemorySource
+from rewarm.tensors.held import own_tensors, shapes_of
+from rewarm.tensors.source import MemorySource
 
 TOKENS = torch.arange(24).view(2, 12) * 3
 FAMILIES = [

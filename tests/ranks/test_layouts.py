@@ -13,11 +13,11 @@ from torch import nn
 
 from rewarm.engine.grid import PIPELINE
 from rewarm.engine.loss_scale import LossScale
-from rewarm.engine.parallelise import local
 from rewarm.engine.ranks import ALONE
 from rewarm.engine.world import Precision, World
 from rewarm.plan.layout import Layout
 from rewarm.plan.memory import rank_memory
+from rewarm.tensors.held import local
 from rewarm.training.step import train_step
 from tests.plan.held import state_bytes
 from tests.ranks.launching import on_ranks

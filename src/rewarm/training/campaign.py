@@ -14,7 +14,7 @@ from rich.console import Console
 
 from rewarm import __version__
 from rewarm.data.datasets import PreparedData
-from rewarm.engine.ranks import Ranks, is_lost_connection
+from rewarm.engine.ranks import Ranks
 from rewarm.engine.world import World, fingerprint
 from rewarm.errors import MismatchError, NumericsError, RewarmError, StorageError
 from rewarm.plan import Plan
@@ -129,13 +129,10 @@ def _train_stages(
                 reporter.skip(stage.tokens)
                 continue
             try:
-                train_stage(job, stage)
+                with world.ranks.naming_the_lost():
+                    train_stage(job, stage)
             except NumericsError as error:
                 raise NumericsError(f"{stage.folder}, {error}") from error
-            except Exception as error:
-                if world.ranks.size > 1 and is_lost_connection(error):
-                    raise world.ranks.lost(error) from error
-                raise
             seconds = reporter.stage_seconds
             reporter.say(
                 f"{stage.folder}: {stage.tokens:,} tokens in {clock(seconds)} "
