@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from rewarm.campaign import LoadedCampaign
+    from rewarm.engine.ranks import Ranks
     from rewarm.plan import Plan
     from rewarm.runs.folder import RunFolder
 
@@ -149,22 +150,13 @@ def prepare(
     workers: Workers = 2,
 ) -> None:
     """Turn a campaign's text into tokens; goes on where it stopped."""
-    from rewarm.data.datasets import prepare_campaign
+    from rewarm.data.datasets import open_campaign
     from rewarm.models.hub import download
-    from rewarm.training.progress import show_preparation
 
-    loaded = _load(file, settings, root)
+    loaded = download(_load(file, settings, root))
     folder = _prepared(loaded, prepared)
-    loaded = download(loaded)
-    with show_preparation(_console()) as on_progress:
-        data = prepare_campaign(
-            loaded.campaign,
-            loaded.root,
-            folder,
-            workers=workers,
-            on_progress=on_progress,
-            commits=loaded.commits,
-        )
+    _prepare_tokens(loaded, folder, workers)
+    data = open_campaign(loaded.campaign, loaded.root, folder, loaded.commits)
     for name, commit in loaded.commits.items():
         typer.echo(f"{name}: commit {commit}")
     for name, store in data.train.items():
@@ -462,59 +454,66 @@ def _carry_out(
     require_bitwise: bool = False,
 ) -> None:
     """Prepare, train what is left, report, and print the table; of several ranks all do it together."""
-    from rewarm.data.datasets import open_campaign, prepare_campaign
+    from rewarm.data.datasets import open_campaign
     from rewarm.engine.world import current_world
-    from rewarm.models.hub import check_here, download
     from rewarm.plan import make_plan
     from rewarm.report import read_run, terminal_table, verdict
     from rewarm.training.campaign import is_finished, train_campaign
-    from rewarm.training.progress import show_preparation
     from rewarm.training.supervisor import end_with_supervisor
 
     messages, results = _console(), _console(error=False)
     made = make_plan(loaded)
     end_with_supervisor()
     world = current_world(device, threads, timeout_seconds=loaded.campaign.parallel.timeout)
-    if world.ranks.gather(is_finished(made, run))[0]:
+    ranks = world.ranks
+    if ranks.gather(is_finished(made, run))[0]:
         messages.print(f"{run.path} is finished; nothing is left to do")
     else:
-        folder = _prepared(loaded, prepared)
-
-        def download_all() -> None:
-            nonlocal loaded
-            loaded = download(loaded)
-
-        def prepare_all() -> None:
-            with show_preparation(messages) as on_progress:
-                prepare_campaign(
-                    loaded.campaign,
-                    loaded.root,
-                    folder,
-                    workers=workers,
-                    on_progress=on_progress,
-                    commits=loaded.commits,
-                )
-
-        world.ranks.first_alone(download_all)
-        loaded = replace(loaded, commits=world.ranks.gather(dict(loaded.commits))[0])
-        world.ranks.together(lambda: check_here(loaded), world.ranks.words)
-        made = make_plan(loaded)  # anew: the size of a model is known once it is here
-        world.ranks.first_alone(prepare_all)
+        here, folder = _download_once(loaded, ranks), _prepared(loaded, prepared)
+        made = make_plan(here)  # anew: the size of a model is known once it is here
+        ranks.first_alone(lambda: _prepare_tokens(here, folder, workers))
         train_campaign(
             made,
             run,
-            open_campaign(loaded.campaign, loaded.root, folder, loaded.commits),
+            open_campaign(here.campaign, here.root, folder, here.commits),
             world=world,
             console=messages,
             allow_changes=allow_changes,
             require_bitwise=require_bitwise,
         )
-        world.ranks.first_alone(lambda: _write_report(run))
-    world.ranks.leave()
+        ranks.first_alone(lambda: _write_report(run))
+    ranks.leave()
     finished = read_run(run.path)
     results.print(terminal_table(finished))
     results.print(verdict(finished), markup=False, soft_wrap=True)
     results.print(f"report: {run.report}")
+
+
+def _download_once(loaded: "LoadedCampaign", ranks: "Ranks") -> "LoadedCampaign":
+    """Download what is on the hub on the first rank; all of them go on with its commits."""
+    from rewarm.models.hub import check_here, download
+
+    commits: dict[str, str] = {}
+    ranks.first_alone(lambda: commits.update(download(loaded).commits))
+    here = replace(loaded, commits=ranks.gather(commits)[0])
+    ranks.together(lambda: check_here(here), ranks.words)
+    return here
+
+
+def _prepare_tokens(loaded: "LoadedCampaign", folder: Path, workers: int) -> None:
+    """Turn the text into tokens, and show how far it is."""
+    from rewarm.data.datasets import prepare_campaign
+    from rewarm.training.progress import show_preparation
+
+    with show_preparation(_console()) as on_progress:
+        prepare_campaign(
+            loaded.campaign,
+            loaded.root,
+            folder,
+            workers=workers,
+            on_progress=on_progress,
+            commits=loaded.commits,
+        )
 
 
 def _is_watched() -> bool:
