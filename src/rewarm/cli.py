@@ -51,6 +51,13 @@ Prepared = Annotated[
 Workers = Annotated[int, typer.Option(min=1, help="Processes that encode text.")]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda.  [default: cuda if there is one]")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.  [default: all cores]")]
+NumRanks = Annotated[
+    int | None, typer.Option(min=2, help="Processes on this machine, watched and restarted.")
+]
+Restarts = Annotated[int, typer.Option(min=0, help="With --ranks: fresh starts after a crash.")]
+Tensor = Annotated[int | None, typer.Option(min=1, help="Same as --set parallel.tensor=N.")]
+Pipeline = Annotated[int | None, typer.Option(min=1, help="Same as --set parallel.pipeline=N.")]
+Shard = Annotated[int | None, typer.Option(min=1, help="Same as --set parallel.shard=N.")]
 AllowChanges = Annotated[
     bool,
     typer.Option("--allow-changes", help="Begin changed stages anew; older ones stay on disk."),
@@ -88,9 +95,9 @@ def plan(
     price: Annotated[float | None, typer.Option(min=0, help="Price of an hour.")] = None,
     prepared: Prepared = None,
     ranks: Annotated[int | None, typer.Option(min=1, help="Spread it over so many ranks.")] = None,
-    tp: Annotated[int | None, typer.Option(help="Same as --set parallel.tensor=N.")] = None,
-    pp: Annotated[int | None, typer.Option(help="Same as --set parallel.pipeline=N.")] = None,
-    shard: Annotated[int | None, typer.Option(help="Same as --set parallel.shard=N.")] = None,
+    tp: Tensor = None,
+    pp: Pipeline = None,
+    shard: Shard = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
     to: Annotated[
         str | None, typer.Option(help="Print one stage for another trainer: megatron or gpt-neox.")
@@ -109,8 +116,8 @@ def plan(
 
     if price is not None and throughput is None:
         raise CampaignError("--price is of an hour, so --throughput is needed to know the hours")
-    sides = {"tensor": ("--tp", tp), "pipeline": ("--pp", pp), "shard": ("--shard", shard)}
-    loaded = _load(file, _with_sides(settings, sides, ranks), root)
+    settings = _with_sides(settings, tp, pp, shard, several=ranks is not None)
+    loaded = _load(file, settings, root)
     made = make_plan(loaded)
     layouts = None if ranks is None else choose_layouts(made, ranks)
     if to is not None or stage is not None or arm is not None:
@@ -175,12 +182,11 @@ def train(
     device: Device = None,
     threads: Threads = None,
     workers: Workers = 2,
-    ranks: Annotated[
-        int | None, typer.Option(min=2, help="Processes on this machine, watched and restarted.")
-    ] = None,
-    restarts: Annotated[
-        int, typer.Option(min=0, help="With --ranks: fresh starts after a crash.")
-    ] = 3,
+    ranks: NumRanks = None,
+    restarts: Restarts = 3,
+    tp: Tensor = None,
+    pp: Pipeline = None,
+    shard: Shard = None,
     allow_changes: AllowChanges = False,
     require_bitwise: Annotated[
         bool,
@@ -192,11 +198,12 @@ def train(
     from rewarm.training.anneal import with_recorded_annealings
     from rewarm.training.hub_commits import with_recorded_commits
 
-    loaded = _load(file, settings, root)
+    several = ranks is not None or "WORLD_SIZE" in os.environ
+    loaded = _load(file, _with_sides(settings, tp, pp, shard, several=several), root)
     run = RunFolder(runs / loaded.campaign.name)
-    if ranks is not None and not _is_watched():
-        _supervise(run, ranks, restarts)
     loaded = with_recorded_annealings(with_recorded_commits(loaded, run), run)
+    if ranks is not None and not _is_watched():
+        _supervise(loaded, run, ranks, restarts)
     _carry_out(
         loaded,
         run,
@@ -363,17 +370,23 @@ def _load(file: Path, settings: list[str] | None, root: Path | None) -> "LoadedC
 
 
 def _with_sides(
-    settings: list[str] | None, sides: dict[str, tuple[str, int | None]], ranks: int | None
+    settings: list[str] | None,
+    tp: int | None,
+    pp: int | None,
+    shard: int | None,
+    *,
+    several: bool,
 ) -> list[str]:
     """Return the settings with the sides of a layout that options of their own give."""
     from rewarm.errors import CampaignError
 
     found = list(settings or ())
+    sides = {"tensor": ("--tp", tp), "pipeline": ("--pp", pp), "shard": ("--shard", shard)}
     for side, (option, count) in sides.items():
         path = f"parallel.{side}"
         if count is None:
             continue
-        if ranks is None:
+        if not several:
             raise CampaignError(f"{option} divides ranks; say with --ranks how many there are")
         if any(setting.partition("=")[0].strip() == path for setting in settings or ()):
             raise CampaignError(f"{option} and --set {path} set the same value; give one of them")
@@ -457,6 +470,7 @@ def _carry_out(
     from rewarm.data.datasets import open_campaign
     from rewarm.engine.world import current_world
     from rewarm.plan import make_plan
+    from rewarm.plan.choice import choose_layouts
     from rewarm.report import read_run, terminal_table, verdict
     from rewarm.training.campaign import is_finished, train_campaign
     from rewarm.training.supervisor import end_with_supervisor
@@ -469,8 +483,10 @@ def _carry_out(
     if ranks.gather(is_finished(made, run))[0]:
         messages.print(f"{run.path} is finished; nothing is left to do")
     else:
+        choose_layouts(made, ranks.size)  # a mistake in it is found before any work
         here, folder = _download_once(loaded, ranks), _prepared(loaded, prepared)
         made = make_plan(here)  # anew: the size of a model is known once it is here
+        choose_layouts(made, ranks.size)
         ranks.first_alone(lambda: _prepare_tokens(here, folder, workers))
         train_campaign(
             made,
@@ -534,10 +550,13 @@ def _is_watched() -> bool:
     return False
 
 
-def _supervise(run: "RunFolder", ranks: int, restarts: int) -> None:
+def _supervise(loaded: "LoadedCampaign", run: "RunFolder", ranks: int, restarts: int) -> None:
     """Start this very command once for each rank, and end as they end."""
+    from rewarm.plan import make_plan
+    from rewarm.plan.choice import choose_layouts
     from rewarm.training.supervisor import Supervised, supervise
 
+    choose_layouts(make_plan(loaded), ranks)  # a mistake in it is said once, and not by every rank
     code = supervise(
         Supervised(
             command=[sys.executable, "-m", "rewarm", *sys.argv[1:]],

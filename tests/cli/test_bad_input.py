@@ -129,6 +129,36 @@ def test_a_setting_that_cannot_be_is_refused(setting, message, untouched):
     assert message in done.err
 
 
+def test_a_layout_that_cannot_be_is_refused_before_any_text_is_prepared(work):
+    shutil.rmtree(work.prepared)
+    before = work.contents()
+    for setting, message in (
+        ("parallel.tensor=2", "does not divide the number of ranks, 1"),
+        ("parallel.shard=2", "have data of their own, 1 (1 in all"),
+    ):
+        done = work.train("--set", "seed=8", "--set", setting)
+        assert (done.code, done.out) == (2, "")
+        assert message in done.err
+    assert work.contents() == before
+
+
+def test_watched_ranks_are_not_started_for_a_layout_that_cannot_be(work):
+    before = work.contents()
+    for options, message in (
+        (("--ranks", 3), "cannot be divided among 3 ranks"),
+        (
+            ("--ranks", 2, "--tp", 4),
+            "parallel.tensor = 4 times parallel.pipeline = 1 does not divide the number",
+        ),
+        (("--tp", 2), "--tp divides ranks; say with --ranks how many there are"),
+        (("--ranks", 2, "--pp", 0), "--pp"),
+    ):
+        done = work.train("--set", "seed=8", *options)
+        assert (done.code, done.out) == (2, "")
+        assert message in done.err
+    assert work.contents() == before
+
+
 def test_a_mark_that_an_editor_puts_in_front_is_not_part_of_the_file(untouched, tmp_path):
     file = tmp_path / "campaign.toml"
     file.write_bytes(b"\xef\xbb\xbf" + untouched.file.read_bytes())

@@ -189,6 +189,7 @@ def test_plan_as_json_has_the_layouts_beside_the_record(untouched):
             ("--ranks", 4, "--tp", 2, "--set", "parallel.tensor=4"),
             "--tp and --set parallel.tensor set the same value; give one of them",
         ),
+        (("--ranks", 4, "--tp", 0), "--tp"),
         (("--ranks", 3), "the batch of 8 sequences cannot be divided among 3 ranks"),
         (
             ("--ranks", 4, "--pp", 4, "--set", "training.micro_batch=4"),

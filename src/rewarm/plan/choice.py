@@ -243,16 +243,16 @@ def _layout(campaign: Campaign, size: ModelSize | None, ranks: int, option: _Opt
     tensor, pipeline = option.tensor, option.pipeline
     if ranks % (tensor * pipeline):
         raise CampaignError(
-            f"{ranks} ranks are not a multiple of parallel.tensor = {tensor} times parallel.pipeline = "
-            f"{pipeline}. Use another number of ranks, or change one of them."
+            f"parallel.tensor = {tensor} times parallel.pipeline = {pipeline} does not divide the number of "
+            f"ranks, {ranks:,}. Use another number of ranks (--ranks), or change one of them."
         )
     data = ranks // (tensor * pipeline)
     invariant = campaign.training.deterministic == "world-invariant"
     shard = asked.shard if asked.shard != "auto" else 1 if invariant else data
     if data % shard:
         raise CampaignError(
-            f"parallel.shard = {shard} does not divide the {data} ranks that have data of their own ({ranks} "
-            f"ranks / tensor {tensor} / pipeline {pipeline}). Use a divisor of {data}."
+            f"parallel.shard = {shard} does not divide the number of ranks that have data of their own, "
+            f"{data:,} ({ranks:,} in all / tensor {tensor} / pipeline {pipeline}). Use a divisor of it."
         )
     per_rank = 2 if asked.pipeline_schedule == "interleaved" else 1
     if asked.stages_per_rank != "auto":
