@@ -336,7 +336,9 @@ def main() -> None:
     try:
         app()
     except RewarmError as error:
-        typer.echo(f"error: {error}", err=True)
+        # A stop that was asked for is no error.
+        said = error if isinstance(error, InterruptedRunError) else f"error: {error}"
+        typer.echo(said, err=True)
         if isinstance(error, RankLostError) or os.environ.get("WORLD_SIZE", "1") != "1":
             # Threads may be waiting for another rank, and would be waited for.
             sys.stdout.flush()
@@ -562,7 +564,7 @@ def _supervise(loaded: "LoadedCampaign", run: "RunFolder", ranks: int, restarts:
             command=[sys.executable, "-m", "rewarm", *sys.argv[1:]],
             ranks=ranks,
             restarts=restarts,
-            logs=run.logs,
+            run=run,
             say=lambda message: typer.echo(message, err=True),
         )
     )

@@ -14,9 +14,9 @@ from rewarm.engine.manifest import MANIFEST as CHECKPOINT_MANIFEST
 from rewarm.engine.manifest import Manifest, verify
 from rewarm.engine.retention import saved_steps
 from rewarm.errors import CampaignError
-from rewarm.runs.files import read_record
+from rewarm.runs.files import read_record, read_records
 from rewarm.runs.folder import RunFolder, StageFolder
-from rewarm.runs.records import RunRecord, StageRecord, StageResult
+from rewarm.runs.records import EventRecord, RunRecord, StageRecord, StageResult
 from rewarm.runs.steps import steps_text
 from rewarm.training.progress import clock
 
@@ -82,6 +82,17 @@ def _describe_run(run: RunFolder) -> Iterator[str]:
     for stage in record.stages:
         yield f"  {stage.folder}  {stage.steps:,} steps  {_progress(run.stage(stage.folder), stage)}"
         yield f"    {stage.schedule_text}"
+        yield from _restarts(run.stage(stage.folder))
+
+
+def _restarts(folder: StageFolder) -> Iterator[str]:
+    """Say how often the ranks were started afresh in a stage, and why the last time."""
+    found = [
+        event for event in read_records(folder.events, EventRecord) if event.kind == "restarted"
+    ]
+    if found:
+        times = "once" if len(found) == 1 else f"{len(found):,} times"
+        yield f"    restarted {times}, the last time at {found[-1].at}: {found[-1].message}"
 
 
 def _progress(folder: StageFolder, stage: StageRecord) -> str:

@@ -24,6 +24,7 @@ from rewarm.training.job import Job
 from rewarm.training.not_finite import MOST_REWINDS, not_finite, remedy
 from rewarm.training.state import TrainState, begin_stage, resume_stage, save_state
 from rewarm.training.step import StepResult, train_step
+from rewarm.training.supervisor import reason_of_restart
 
 
 def train_stage(job: Job, stage: StagePlan) -> None:
@@ -42,6 +43,8 @@ def train_stage(job: Job, stage: StagePlan) -> None:
         if state is None:
             state = begin_stage(job, stage)
             evaluate(job, stage, state)
+        if (reason := reason_of_restart()) is not None:
+            job.journal(stage).event(state.step, "restarted", reason)
         try:
             back_at = _train(job, stage, state, saver, leave_out_until=bad_step)
         except RewarmError:
