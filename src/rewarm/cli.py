@@ -243,6 +243,8 @@ def anneal(
     prepared: Prepared = None,
     device: Device = None,
     threads: Threads = None,
+    ranks: NumRanks = None,
+    restarts: Restarts = 3,
 ) -> None:
     """Branch an annealed copy off a checkpoint of a run."""
     from rewarm.runs.folder import RunFolder
@@ -252,7 +254,9 @@ def anneal(
     annealing = find_annealing(
         folder, arm=arm, stage=stage, at=at, budget=budget, min_lr=min_lr, shape=shape
     )
-    loaded = record_annealing(folder, annealing)
+    loaded = record_annealing(folder, annealing)  # which the ranks then find recorded
+    if ranks is not None and not _is_watched():
+        _supervise(loaded, folder, ranks, restarts)
     _carry_out(loaded, folder, prepared, device, threads, 1, allow_changes=False)
 
 

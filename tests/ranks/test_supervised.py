@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from rewarm.campaign.annealing import Annealing
 from rewarm.runs.files import read_record, read_records
 from rewarm.runs.folder import RunFolder
 from rewarm.runs.records import EventRecord, ExitRecord
@@ -238,3 +239,23 @@ def test_a_mistake_is_said_once_and_not_tried_again(campaign, tmp_path):
     assert supervisor.returncode == 3
     assert output.count("no file matches 'nothing.jsonl'") == 1
     assert "afresh" not in output
+
+
+def test_a_branch_is_annealed_on_two_ranks(campaign, tmp_path):
+    folder = tmp_path / "runs"
+    done = start(campaign, folder)
+    output, _ = done.communicate(timeout=600)
+    assert done.returncode == 0, output
+    run = folder / "tiny"
+    asked = ("--stage", "pretrain", "--at", "50%", "--budget", "12 steps", "--ranks", "2")
+    here = ("--prepared", str(campaign.parent / "prepared"), "--device", "cpu", "--threads", "1")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "rewarm", "anneal", str(run), *asked, *here],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(list(read_records(RunFolder(run).annealings, Annealing))) == 1
+    (branch,) = run.glob("stages/pretrain-annealed-60-12-*")
+    assert "written on: 2 ranks" in "\n".join(describe(branch / "checkpoints/step-00000012"))
