@@ -328,9 +328,18 @@ def verify(
     """Check prepared tokens and checkpoints against their hashes."""
     from rewarm.training.inspection import verify_all
 
-    for folder in folders:
-        for path, what in verify_all(folder):
-            typer.echo(f"intact  {path}  ({what})")
+    intact, damages = 0, list[RewarmError]()
+    for checked in verify_all(folders):
+        if checked.damage is None:
+            intact += 1
+            typer.echo(f"intact   {checked.path}  ({checked.what})")
+        else:
+            damages.append(checked.damage)
+            typer.echo(f"damaged  {checked.path}")
+            typer.echo(f"error: {checked.damage}", err=True)
+    if damages:
+        typer.echo(f"{len(damages):,} damaged, {intact:,} intact", err=True)
+        raise typer.Exit(damages[0].exit_code)
 
 
 def main() -> None:

@@ -394,6 +394,53 @@ def test_verify_names_everything_that_is_intact(untouched):
     assert all(line.startswith("intact  ") for line in done.out.splitlines())
 
 
+def test_verify_goes_on_after_damage_and_names_all_of_it(work):
+    number = len(rewarm("verify", work.prepared, work.run).out.splitlines())
+    checkpoints = work.stage("pretrain") / "checkpoints"
+    flip_a_bit(checkpoints / "step-00000012" / "model.safetensors")
+    (checkpoints / "step-00000024" / "MANIFEST.json").unlink()
+    flip_a_bit(work.prepared / "new" / "train" / "tokens.bin")
+    for folders, code, damaged in (
+        ((work.run, work.prepared), 4, 3),
+        ((work.prepared, work.run), 3, 3),
+        ((work.prepared,), 3, 1),
+    ):
+        done = rewarm("verify", *folders)
+        assert done.code == code
+        lines = [line.split()[0] for line in done.out.splitlines()]
+        assert lines.count("damaged") == damaged
+        assert f"{damaged} damaged, {lines.count('intact')} intact" in done.err
+    done = rewarm("verify", work.prepared, work.run)
+    assert len(done.out.splitlines()) == number
+    for step in (12, 24):
+        assert f"damaged  {checkpoints}/step-{step:08d}\n" in done.out
+        assert f"error: {checkpoints}/step-{step:08d}/" in done.err
+
+
+def test_inspect_of_a_run_names_a_damaged_checkpoint_and_the_one_that_counts(unfinished):
+    checkpoints = unfinished.stage("union") / "checkpoints"
+    newest = checkpoints / "step-00000024"
+    (newest / "model.safetensors").write_bytes(b"short")
+    done = rewarm("inspect", unfinished.run)
+    assert (done.code, done.err) == (0, "")
+    assert "44 steps  at step 12 (27%), saved " in done.out
+    assert f"    damaged: {newest / 'model.safetensors'}: it has 5 bytes" in done.out
+    (checkpoints / "step-00000012" / "MANIFEST.json").write_bytes(b"{}")
+    done = rewarm("inspect", unfinished.run)
+    assert (done.code, done.err) == (0, "")
+    assert "44 steps  begun, no intact checkpoint" in done.out
+    assert f"    damaged: {checkpoints / 'step-00000012' / 'MANIFEST.json'}" in done.out
+
+
+@pytest.mark.parametrize("lost", ["MANIFEST.json", "state.json"])
+def test_inspect_of_a_damaged_checkpoint_says_which_file(work, lost):
+    checkpoint = work.stage("union") / "checkpoints" / "step-00000044"
+    (checkpoint / lost).unlink()
+    done = rewarm("inspect", checkpoint)
+    assert (done.code, done.out) == (4, "")
+    assert done.err.startswith(f"error: {checkpoint / lost}: ")
+
+
 @pytest.mark.parametrize("name", ["tokens.bin", "tokens.idx", "manifest.json"])
 def test_verify_names_a_token_file_with_one_flipped_bit(work, name):
     path = work.prepared / "new" / "train" / name
