@@ -213,6 +213,9 @@ def _write_weights(
         with storage_errors(path, num_bytes):
             try:
                 save_file(tensors, path, metadata={"format": "pt"})
+                shutil.copymode(
+                    folder / "README.md", path
+                )  # the library's own is for the owner alone
             except SafetensorError as error:
                 raise StorageError(
                     f"{path}: cannot be written ({error}). {shutil.disk_usage(folder).free:,} bytes are "
