@@ -112,7 +112,7 @@ def plan(
     from rewarm.plan.cost import cost
     from rewarm.plan.drawing import write_picture
     from rewarm.plan.layout_text import print_layouts, record_json
-    from rewarm.plan.text import print_plan
+    from rewarm.plan.text import memory_warnings, print_plan
 
     if price is not None and throughput is None:
         raise CampaignError("--price is of an hour, so --throughput is needed to know the hours")
@@ -128,9 +128,12 @@ def plan(
     if as_json:
         typer.echo(record_json(made, layouts))
         return
+    costs = cost(made, throughput, price)
     sizes, notes = _known_sizes(loaded, prepared)
+    if layouts is None:
+        notes += memory_warnings(made, costs)
     console = _console(error=False)
-    print_plan(console, made, cost(made, throughput, price), sizes, notes)
+    print_plan(console, made, costs, sizes, notes)
     if layouts is not None:
         print_layouts(console, layouts)
 

@@ -165,6 +165,12 @@ def test_plan_spreads_a_campaign_over_ranks(untouched):
     assert [row[1].strip() for row in rows][-2:] == ["0", "1"]
 
 
+def test_plan_points_to_ranks_only_where_none_are_given(untouched):
+    small = ("--set", "parallel.device_memory=0.001")
+    assert "one rank would need" in rewarm("plan", untouched.file, *small).out
+    assert "one rank would need" not in rewarm("plan", untouched.file, *small, "--ranks", 2).out
+
+
 def test_plan_as_json_has_the_layouts_beside_the_record(untouched):
     sides = ("--ranks", 4, "--tp", 2, "--json")
     done = rewarm("plan", untouched.file, *sides)

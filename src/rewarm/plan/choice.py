@@ -192,11 +192,7 @@ def _reasons(campaign: Campaign, taken: _Option, tried: dict[_Option, Choice]) -
     layout = choice.layout
     said: list[str] = []
     if layout.shard > 1:
-        held = 16 * max(rank.held for rank in choice.memory)
-        said.append(
-            f"shard {layout.shard}: weights, gradients and optimizer state of {_gb(held)} GB are divided by "
-            f"{layout.shard}"
-        )
+        said.append(_sharded(choice))
     if layout.replicate > 1:
         said.append(f"replicate {layout.replicate}: so many copies of each shard, as asked for")
     usable = f"{USABLE * campaign.parallel.device_memory:g} GB"
@@ -221,6 +217,21 @@ def _reasons(campaign: Campaign, taken: _Option, tried: dict[_Option, Choice]) -
         f"a rank needs {_gb(choice.most_bytes)} GB at most, of {campaign.parallel.device_memory:g} GB"
     )
     return tuple(said)
+
+
+def _sharded(choice: Choice) -> str:
+    """Say what is divided: gradients are not, where micro-batches are added up without resharding."""
+    most, shard = max(choice.memory, key=lambda rank: rank.held), choice.layout.shard
+    if most.gradients < 4 * most.held:
+        return (
+            f"shard {shard}: weights, gradients and optimizer state of {_gb(16 * most.held)} GB are divided by "
+            f"{shard}"
+        )
+    return (
+        f"shard {shard}: weights and optimizer state of {_gb(12 * most.held)} GB are divided by {shard}; "
+        f"gradients of {_gb(most.gradients)} GB are whole on each rank, since micro-batches are added up in "
+        "them without resharding (parallel.reshard)"
+    )
 
 
 def _gb(num_bytes: float) -> str:
