@@ -106,6 +106,7 @@ def plan(
     arm: Annotated[str | None, typer.Option(help="With --to: its arm, if arms differ.")] = None,
 ) -> None:
     """Say what a campaign will do and cost, before it runs; with --ranks, what each rank holds."""
+    from rewarm.data.datasets import file_problems
     from rewarm.errors import CampaignError
     from rewarm.plan import make_plan
     from rewarm.plan.choice import choose_layouts
@@ -130,6 +131,7 @@ def plan(
         return
     costs = cost(made, throughput, price)
     sizes, notes = _known_sizes(loaded, prepared)
+    notes += file_problems(loaded.campaign, loaded.root)
     if layouts is None:
         notes += memory_warnings(made, costs)
     console = _console(error=False)

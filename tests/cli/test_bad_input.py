@@ -224,7 +224,10 @@ def spoil_line(content: bytes, line: bytes) -> bytes:
 
 # Each text: what new.jsonl becomes (None: it is not there), and what the message must say.
 TEXTS = {
-    "a missing file": (lambda _: None, r"no file matches 'new\.jsonl' in "),
+    "a missing file": (
+        lambda _: None,
+        r"data\.new\.train: no file matches 'new\.jsonl' \(relative to /",
+    ),
     "an empty dataset": (lambda _: b"", r"new/train: empty dataset"),
     "only blank lines": (lambda _: b"\n\n\n", r"new/train: empty dataset"),
     "a broken JSON line": (lambda c: spoil_line(c, b'{"text": "ka'), r"new\.jsonl:42: .*JSON"),
@@ -257,6 +260,21 @@ def test_text_that_cannot_be_used_is_named_and_what_was_prepared_stays(text, tin
     source.write_bytes(good)
     assert work.prepare().code == 0
     assert contents(work.prepared) == contents(tiny.prepared)
+
+
+def test_patterns_that_match_nothing_are_noted_by_plan_and_all_named_by_prepare(work):
+    text = work.file.read_text(encoding="utf-8").replace('"new.jsonl"', '"new-*.jsonl"')
+    work.file.write_text(text.replace('"old.valid.jsonl"', '"other/*.txt"'), encoding="utf-8")
+    missing = (
+        f"data.new.train: no file matches 'new-*.jsonl' (relative to {work.folder})",
+        f"data.old.validation: no file matches 'other/*.txt' (relative to {work.folder})",
+    )
+    done = rewarm("plan", work.file, "--prepared", work.prepared)
+    assert (done.code, done.err) == (0, "")
+    assert all(f"note: {message}" in done.out for message in missing)
+    done = work.prepare()
+    assert (done.code, done.out) == (3, "")
+    assert all(message in done.err for message in missing)
 
 
 def test_text_that_is_both_trained_and_validated_on_is_refused(work):
