@@ -260,6 +260,16 @@ def test_train_goes_on_and_ends_with_the_same_bits(unfinished, finished):
     assert traces(unfinished.run) == traces(finished.run)
 
 
+def test_the_time_of_a_stage_is_that_of_all_its_starts(unfinished):
+    """Here an hour is said to have gone into the steps before this start."""
+    records = unfinished.stage("union") / "throughput.jsonl"
+    text = re.sub(r'"seconds":[^,]+', '"seconds":3600.0', records.read_text(), count=1)
+    records.write_text(text)
+    done = unfinished.train()
+    assert done.code == 0, done.err
+    assert "5,632 tokens in 1:00:" in done.err
+
+
 def test_train_on_a_finished_run_says_so_and_changes_nothing(untouched):
     done = untouched.train()
     assert done.code == 0

@@ -192,7 +192,9 @@ def finish(job: Job, stage: StagePlan, state: TrainState) -> None:
         for sample in samples:
             journal.append(folder.samples, sample)
         journal.event(state.step, "finished", f"finished after {state.step:,} steps")
-        journal.write(folder.result, _result(job, stage, state))
+        result = _result(job, stage, state)
+        journal.write(folder.result, result)
+        job.reporter.stage_seconds = result.train_seconds
 
     job.ranks.first_alone(write)
 
