@@ -159,6 +159,15 @@ def test_watched_ranks_are_not_started_for_a_layout_that_cannot_be(work):
     assert work.contents() == before
 
 
+def test_a_final_window_longer_than_a_stage_is_said_to_be_the_default(untouched, tmp_path):
+    file = tmp_path / "campaign.toml"
+    text = untouched.file.read_text(encoding="utf-8")
+    file.write_text(text.replace("final_steps = 4\n", ""), encoding="utf-8")
+    done = rewarm("plan", file)
+    assert (done.code, done.out) == (2, "")
+    assert "evaluation.final_steps = 100 (the default) is longer than stage 'pretrain'" in done.err
+
+
 def test_a_mark_that_an_editor_puts_in_front_is_not_part_of_the_file(untouched, tmp_path):
     file = tmp_path / "campaign.toml"
     file.write_bytes(b"\xef\xbb\xbf" + untouched.file.read_bytes())
