@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from rewarm.campaign import LoadedCampaign
+    from rewarm.engine.ranks import Ranks
     from rewarm.plan import Plan
     from rewarm.runs.folder import RunFolder
 
@@ -50,6 +51,13 @@ Prepared = Annotated[
 Workers = Annotated[int, typer.Option(min=1, help="Processes that encode text.")]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda.  [default: cuda if there is one]")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.  [default: all cores]")]
+NumRanks = Annotated[
+    int | None, typer.Option(min=2, help="Processes on this machine, watched and restarted.")
+]
+Restarts = Annotated[int, typer.Option(min=0, help="With --ranks: fresh starts after a crash.")]
+Tensor = Annotated[int | None, typer.Option(min=1, help="Same as --set parallel.tensor=N.")]
+Pipeline = Annotated[int | None, typer.Option(min=1, help="Same as --set parallel.pipeline=N.")]
+Shard = Annotated[int | None, typer.Option(min=1, help="Same as --set parallel.shard=N.")]
 AllowChanges = Annotated[
     bool,
     typer.Option("--allow-changes", help="Begin changed stages anew; older ones stay on disk."),
@@ -87,9 +95,9 @@ def plan(
     price: Annotated[float | None, typer.Option(min=0, help="Price of an hour.")] = None,
     prepared: Prepared = None,
     ranks: Annotated[int | None, typer.Option(min=1, help="Spread it over so many ranks.")] = None,
-    tp: Annotated[int | None, typer.Option(help="Same as --set parallel.tensor=N.")] = None,
-    pp: Annotated[int | None, typer.Option(help="Same as --set parallel.pipeline=N.")] = None,
-    shard: Annotated[int | None, typer.Option(help="Same as --set parallel.shard=N.")] = None,
+    tp: Tensor = None,
+    pp: Pipeline = None,
+    shard: Shard = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
     to: Annotated[
         str | None, typer.Option(help="Print one stage for another trainer: megatron or gpt-neox.")
@@ -98,18 +106,19 @@ def plan(
     arm: Annotated[str | None, typer.Option(help="With --to: its arm, if arms differ.")] = None,
 ) -> None:
     """Say what a campaign will do and cost, before it runs; with --ranks, what each rank holds."""
+    from rewarm.data.datasets import file_problems
     from rewarm.errors import CampaignError
     from rewarm.plan import make_plan
     from rewarm.plan.choice import choose_layouts
     from rewarm.plan.cost import cost
     from rewarm.plan.drawing import write_picture
     from rewarm.plan.layout_text import print_layouts, record_json
-    from rewarm.plan.text import print_plan
+    from rewarm.plan.text import memory_warnings, print_plan
 
     if price is not None and throughput is None:
         raise CampaignError("--price is of an hour, so --throughput is needed to know the hours")
-    sides = {"tensor": ("--tp", tp), "pipeline": ("--pp", pp), "shard": ("--shard", shard)}
-    loaded = _load(file, _with_sides(settings, sides, ranks), root)
+    settings = _with_sides(settings, tp, pp, shard, several=ranks is not None)
+    loaded = _load(file, settings, root)
     made = make_plan(loaded)
     layouts = None if ranks is None else choose_layouts(made, ranks)
     if to is not None or stage is not None or arm is not None:
@@ -120,9 +129,13 @@ def plan(
     if as_json:
         typer.echo(record_json(made, layouts))
         return
+    costs = cost(made, throughput, price)
     sizes, notes = _known_sizes(loaded, prepared)
+    notes += file_problems(loaded.campaign, loaded.root)
+    if layouts is None:
+        notes += memory_warnings(made, costs)
     console = _console(error=False)
-    print_plan(console, made, cost(made, throughput, price), sizes, notes)
+    print_plan(console, made, costs, sizes, notes)
     if layouts is not None:
         print_layouts(console, layouts)
 
@@ -149,22 +162,13 @@ def prepare(
     workers: Workers = 2,
 ) -> None:
     """Turn a campaign's text into tokens; goes on where it stopped."""
-    from rewarm.data.datasets import prepare_campaign
+    from rewarm.data.datasets import open_campaign
     from rewarm.models.hub import download
-    from rewarm.training.progress import show_preparation
 
-    loaded = _load(file, settings, root)
+    loaded = download(_load(file, settings, root))
     folder = _prepared(loaded, prepared)
-    loaded = download(loaded)
-    with show_preparation(_console()) as on_progress:
-        data = prepare_campaign(
-            loaded.campaign,
-            loaded.root,
-            folder,
-            workers=workers,
-            on_progress=on_progress,
-            commits=loaded.commits,
-        )
+    _prepare_tokens(loaded, folder, workers)
+    data = open_campaign(loaded.campaign, loaded.root, folder, loaded.commits)
     for name, commit in loaded.commits.items():
         typer.echo(f"{name}: commit {commit}")
     for name, store in data.train.items():
@@ -183,12 +187,11 @@ def train(
     device: Device = None,
     threads: Threads = None,
     workers: Workers = 2,
-    ranks: Annotated[
-        int | None, typer.Option(min=2, help="Processes on this machine, watched and restarted.")
-    ] = None,
-    restarts: Annotated[
-        int, typer.Option(min=0, help="With --ranks: fresh starts after a crash.")
-    ] = 3,
+    ranks: NumRanks = None,
+    restarts: Restarts = 3,
+    tp: Tensor = None,
+    pp: Pipeline = None,
+    shard: Shard = None,
     allow_changes: AllowChanges = False,
     require_bitwise: Annotated[
         bool,
@@ -200,11 +203,12 @@ def train(
     from rewarm.training.anneal import with_recorded_annealings
     from rewarm.training.hub_commits import with_recorded_commits
 
-    loaded = _load(file, settings, root)
+    several = ranks is not None or "WORLD_SIZE" in os.environ
+    loaded = _load(file, _with_sides(settings, tp, pp, shard, several=several), root)
     run = RunFolder(runs / loaded.campaign.name)
-    if ranks is not None and not _is_watched():
-        _supervise(run, ranks, restarts)
     loaded = with_recorded_annealings(with_recorded_commits(loaded, run), run)
+    if ranks is not None and not _is_watched():
+        _supervise(loaded, run, ranks, restarts)
     _carry_out(
         loaded,
         run,
@@ -244,6 +248,8 @@ def anneal(
     prepared: Prepared = None,
     device: Device = None,
     threads: Threads = None,
+    ranks: NumRanks = None,
+    restarts: Restarts = 3,
 ) -> None:
     """Branch an annealed copy off a checkpoint of a run."""
     from rewarm.runs.folder import RunFolder
@@ -253,7 +259,9 @@ def anneal(
     annealing = find_annealing(
         folder, arm=arm, stage=stage, at=at, budget=budget, min_lr=min_lr, shape=shape
     )
-    loaded = record_annealing(folder, annealing)
+    loaded = record_annealing(folder, annealing)  # which the ranks then find recorded
+    if ranks is not None and not _is_watched():
+        _supervise(loaded, folder, ranks, restarts)
     _carry_out(loaded, folder, prepared, device, threads, 1, allow_changes=False)
 
 
@@ -325,9 +333,18 @@ def verify(
     """Check prepared tokens and checkpoints against their hashes."""
     from rewarm.training.inspection import verify_all
 
-    for folder in folders:
-        for path, what in verify_all(folder):
-            typer.echo(f"intact  {path}  ({what})")
+    intact, damages = 0, list[RewarmError]()
+    for checked in verify_all(folders):
+        if checked.damage is None:
+            intact += 1
+            typer.echo(f"intact   {checked.path}  ({checked.what})")
+        else:
+            damages.append(checked.damage)
+            typer.echo(f"damaged  {checked.path}")
+            typer.echo(f"error: {checked.damage}", err=True)
+    if damages:
+        typer.echo(f"{len(damages):,} damaged, {intact:,} intact", err=True)
+        raise typer.Exit(damages[0].exit_code)
 
 
 def main() -> None:
@@ -337,7 +354,9 @@ def main() -> None:
     try:
         app()
     except RewarmError as error:
-        typer.echo(f"error: {error}", err=True)
+        # A stop that was asked for is no error.
+        said = error if isinstance(error, InterruptedRunError) else f"error: {error}"
+        typer.echo(said, err=True)
         if isinstance(error, RankLostError) or os.environ.get("WORLD_SIZE", "1") != "1":
             # Threads may be waiting for another rank, and would be waited for.
             sys.stdout.flush()
@@ -371,17 +390,23 @@ def _load(file: Path, settings: list[str] | None, root: Path | None) -> "LoadedC
 
 
 def _with_sides(
-    settings: list[str] | None, sides: dict[str, tuple[str, int | None]], ranks: int | None
+    settings: list[str] | None,
+    tp: int | None,
+    pp: int | None,
+    shard: int | None,
+    *,
+    several: bool,
 ) -> list[str]:
     """Return the settings with the sides of a layout that options of their own give."""
     from rewarm.errors import CampaignError
 
     found = list(settings or ())
+    sides = {"tensor": ("--tp", tp), "pipeline": ("--pp", pp), "shard": ("--shard", shard)}
     for side, (option, count) in sides.items():
         path = f"parallel.{side}"
         if count is None:
             continue
-        if ranks is None:
+        if not several:
             raise CampaignError(f"{option} divides ranks; say with --ranks how many there are")
         if any(setting.partition("=")[0].strip() == path for setting in settings or ()):
             raise CampaignError(f"{option} and --set {path} set the same value; give one of them")
@@ -462,59 +487,69 @@ def _carry_out(
     require_bitwise: bool = False,
 ) -> None:
     """Prepare, train what is left, report, and print the table; of several ranks all do it together."""
-    from rewarm.data.datasets import open_campaign, prepare_campaign
+    from rewarm.data.datasets import open_campaign
     from rewarm.engine.world import current_world
-    from rewarm.models.hub import check_here, download
     from rewarm.plan import make_plan
+    from rewarm.plan.choice import choose_layouts
     from rewarm.report import read_run, terminal_table, verdict
     from rewarm.training.campaign import is_finished, train_campaign
-    from rewarm.training.progress import show_preparation
     from rewarm.training.supervisor import end_with_supervisor
 
     messages, results = _console(), _console(error=False)
     made = make_plan(loaded)
     end_with_supervisor()
     world = current_world(device, threads, timeout_seconds=loaded.campaign.parallel.timeout)
-    if world.ranks.gather(is_finished(made, run))[0]:
+    ranks = world.ranks
+    if ranks.gather(is_finished(made, run))[0]:
         messages.print(f"{run.path} is finished; nothing is left to do")
     else:
-        folder = _prepared(loaded, prepared)
-
-        def download_all() -> None:
-            nonlocal loaded
-            loaded = download(loaded)
-
-        def prepare_all() -> None:
-            with show_preparation(messages) as on_progress:
-                prepare_campaign(
-                    loaded.campaign,
-                    loaded.root,
-                    folder,
-                    workers=workers,
-                    on_progress=on_progress,
-                    commits=loaded.commits,
-                )
-
-        world.ranks.first_alone(download_all)
-        loaded = replace(loaded, commits=world.ranks.gather(dict(loaded.commits))[0])
-        world.ranks.together(lambda: check_here(loaded), world.ranks.words)
-        made = make_plan(loaded)  # anew: the size of a model is known once it is here
-        world.ranks.first_alone(prepare_all)
+        choose_layouts(made, ranks.size)  # a mistake in it is found before any work
+        here, folder = _download_once(loaded, ranks), _prepared(loaded, prepared)
+        made = make_plan(here)  # anew: the size of a model is known once it is here
+        choose_layouts(made, ranks.size)
+        ranks.first_alone(lambda: _prepare_tokens(here, folder, workers))
         train_campaign(
             made,
             run,
-            open_campaign(loaded.campaign, loaded.root, folder, loaded.commits),
+            open_campaign(here.campaign, here.root, folder, here.commits),
             world=world,
             console=messages,
             allow_changes=allow_changes,
             require_bitwise=require_bitwise,
         )
-        world.ranks.first_alone(lambda: _write_report(run))
-    world.ranks.leave()
+        ranks.first_alone(lambda: _write_report(run))
+    ranks.leave()
     finished = read_run(run.path)
     results.print(terminal_table(finished))
     results.print(verdict(finished), markup=False, soft_wrap=True)
     results.print(f"report: {run.report}")
+
+
+def _download_once(loaded: "LoadedCampaign", ranks: "Ranks") -> "LoadedCampaign":
+    """Download what is on the hub on the first rank; all of them go on with its commits."""
+    from rewarm.models.hub import check_here, download
+
+    commits: dict[str, str] = {}
+    ranks.first_alone(lambda: commits.update(download(loaded).commits))
+    here = replace(loaded, commits=ranks.gather(commits)[0])
+    ranks.together(lambda: check_here(here), ranks.words)
+    return here
+
+
+def _prepare_tokens(loaded: "LoadedCampaign", folder: Path, workers: int) -> None:
+    """Turn the text into tokens, and show how far it is."""
+    from rewarm.data.datasets import prepare_campaign
+    from rewarm.training.progress import show_preparation
+
+    with show_preparation(_console()) as on_progress:
+        prepare_campaign(
+            loaded.campaign,
+            loaded.root,
+            folder,
+            workers=workers,
+            on_progress=on_progress,
+            commits=loaded.commits,
+        )
 
 
 def _is_watched() -> bool:
@@ -535,16 +570,19 @@ def _is_watched() -> bool:
     return False
 
 
-def _supervise(run: "RunFolder", ranks: int, restarts: int) -> None:
+def _supervise(loaded: "LoadedCampaign", run: "RunFolder", ranks: int, restarts: int) -> None:
     """Start this very command once for each rank, and end as they end."""
+    from rewarm.plan import make_plan
+    from rewarm.plan.choice import choose_layouts
     from rewarm.training.supervisor import Supervised, supervise
 
+    choose_layouts(make_plan(loaded), ranks)  # a mistake in it is said once, and not by every rank
     code = supervise(
         Supervised(
             command=[sys.executable, "-m", "rewarm", *sys.argv[1:]],
             ranks=ranks,
             restarts=restarts,
-            logs=run.logs,
+            run=run,
             say=lambda message: typer.echo(message, err=True),
         )
     )

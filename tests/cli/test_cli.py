@@ -165,6 +165,12 @@ def test_plan_spreads_a_campaign_over_ranks(untouched):
     assert [row[1].strip() for row in rows][-2:] == ["0", "1"]
 
 
+def test_plan_points_to_ranks_only_where_none_are_given(untouched):
+    small = ("--set", "parallel.device_memory=0.001")
+    assert "one rank would need" in rewarm("plan", untouched.file, *small).out
+    assert "one rank would need" not in rewarm("plan", untouched.file, *small, "--ranks", 2).out
+
+
 def test_plan_as_json_has_the_layouts_beside_the_record(untouched):
     sides = ("--ranks", 4, "--tp", 2, "--json")
     done = rewarm("plan", untouched.file, *sides)
@@ -189,6 +195,7 @@ def test_plan_as_json_has_the_layouts_beside_the_record(untouched):
             ("--ranks", 4, "--tp", 2, "--set", "parallel.tensor=4"),
             "--tp and --set parallel.tensor set the same value; give one of them",
         ),
+        (("--ranks", 4, "--tp", 0), "--tp"),
         (("--ranks", 3), "the batch of 8 sequences cannot be divided among 3 ranks"),
         (
             ("--ranks", 4, "--pp", 4, "--set", "training.micro_batch=4"),
@@ -251,6 +258,16 @@ def test_train_goes_on_and_ends_with_the_same_bits(unfinished, finished):
     assert "preparing" not in done.out
     assert f"report: {unfinished.run / 'report.html'}" in done.out
     assert traces(unfinished.run) == traces(finished.run)
+
+
+def test_the_time_of_a_stage_is_that_of_all_its_starts(unfinished):
+    """Here an hour is said to have gone into the steps before this start."""
+    records = unfinished.stage("union") / "throughput.jsonl"
+    text = re.sub(r'"seconds":[^,]+', '"seconds":3600.0', records.read_text(), count=1)
+    records.write_text(text)
+    done = unfinished.train()
+    assert done.code == 0, done.err
+    assert "5,632 tokens in 1:00:" in done.err
 
 
 def test_train_on_a_finished_run_says_so_and_changes_nothing(untouched):
@@ -392,6 +409,53 @@ def test_verify_names_everything_that_is_intact(untouched):
     assert (done.code, done.err) == (0, "")
     assert len(done.out.splitlines()) == 4 + len(list(untouched.run.rglob("MANIFEST.json")))
     assert all(line.startswith("intact  ") for line in done.out.splitlines())
+
+
+def test_verify_goes_on_after_damage_and_names_all_of_it(work):
+    number = len(rewarm("verify", work.prepared, work.run).out.splitlines())
+    checkpoints = work.stage("pretrain") / "checkpoints"
+    flip_a_bit(checkpoints / "step-00000012" / "model.safetensors")
+    (checkpoints / "step-00000024" / "MANIFEST.json").unlink()
+    flip_a_bit(work.prepared / "new" / "train" / "tokens.bin")
+    for folders, code, damaged in (
+        ((work.run, work.prepared), 4, 3),
+        ((work.prepared, work.run), 3, 3),
+        ((work.prepared,), 3, 1),
+    ):
+        done = rewarm("verify", *folders)
+        assert done.code == code
+        lines = [line.split()[0] for line in done.out.splitlines()]
+        assert lines.count("damaged") == damaged
+        assert f"{damaged} damaged, {lines.count('intact')} intact" in done.err
+    done = rewarm("verify", work.prepared, work.run)
+    assert len(done.out.splitlines()) == number
+    for step in (12, 24):
+        assert f"damaged  {checkpoints}/step-{step:08d}\n" in done.out
+        assert f"error: {checkpoints}/step-{step:08d}/" in done.err
+
+
+def test_inspect_of_a_run_names_a_damaged_checkpoint_and_the_one_that_counts(unfinished):
+    checkpoints = unfinished.stage("union") / "checkpoints"
+    newest = checkpoints / "step-00000024"
+    (newest / "model.safetensors").write_bytes(b"short")
+    done = rewarm("inspect", unfinished.run)
+    assert (done.code, done.err) == (0, "")
+    assert "44 steps  at step 12 (27%), saved " in done.out
+    assert f"    damaged: {newest / 'model.safetensors'}: it has 5 bytes" in done.out
+    (checkpoints / "step-00000012" / "MANIFEST.json").write_bytes(b"{}")
+    done = rewarm("inspect", unfinished.run)
+    assert (done.code, done.err) == (0, "")
+    assert "44 steps  begun, no intact checkpoint" in done.out
+    assert f"    damaged: {checkpoints / 'step-00000012' / 'MANIFEST.json'}" in done.out
+
+
+@pytest.mark.parametrize("lost", ["MANIFEST.json", "state.json"])
+def test_inspect_of_a_damaged_checkpoint_says_which_file(work, lost):
+    checkpoint = work.stage("union") / "checkpoints" / "step-00000044"
+    (checkpoint / lost).unlink()
+    done = rewarm("inspect", checkpoint)
+    assert (done.code, done.out) == (4, "")
+    assert done.err.startswith(f"error: {checkpoint / lost}: ")
 
 
 @pytest.mark.parametrize("name", ["tokens.bin", "tokens.idx", "manifest.json"])

@@ -152,8 +152,8 @@ INVARIANT = {"deterministic": "world-invariant", "micro_batch": 4}
 @pytest.mark.parametrize(
     ("ranks", "asked", "message"),
     [
-        (6, {"tensor": 4}, "6 ranks are not a multiple of parallel.tensor = 4 times"),
-        (8, {"shard": 3}, "parallel.shard = 3 does not divide the 8 ranks that have data"),
+        (6, {"tensor": 4}, "does not divide the number of ranks, 6"),
+        (8, {"shard": 3}, "does not divide the number of ranks that have data of their own, 8"),
         (3, {}, "the batch of 64 sequences cannot be divided among 3 ranks"),
         (64, {"pipeline": 4, "batch": 16}, "needs 4 micro-batches or a multiple of them"),
         (8, {"training": {"micro_batch": 16}}, "micro_batch = 16 does not divide the 8 sequences"),

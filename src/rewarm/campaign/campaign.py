@@ -105,11 +105,13 @@ class Text(_Table):
     """Where the training text of a dataset, or of a domain of one, comes from."""
 
     train: list[str] = []
-    """Files with training text, wildcards allowed, relative to the campaign file."""
+    """Files with training text, wildcards allowed, relative to the campaign file: JSON lines (`.jsonl`,
+    `.json`), one object each; or plain text (`.txt`, `.md`), each file one document. Each may be compressed
+    (`.zst`, `.gz` behind it)."""
     source: Literal["python-docs", "python-code"] | None = None
     """A built-in source instead of files: the standard library's documentation, or its code."""
     text: str = "text"
-    """Key of the text in JSON lines."""
+    """Key of the text in JSON lines, of training and validation files."""
     tokens: TokenCount | None = None
     """How many tokens there are, so that a plan can be made before the data is prepared."""
 
@@ -131,7 +133,8 @@ class Dataset(Text):
     """A dataset: training text, whole or in domains, and text to validate on."""
 
     validation: list[str] = []
-    """Files with validation text; a built-in source has its own."""
+    """Files with validation text, of the same formats. Required, unless `source` is given: a built-in source
+    has its own."""
     domains: dict[Name, Domain] = {}
     """Domains with their weights, instead of train."""
 
@@ -193,7 +196,8 @@ class Training(_Table):
     out; or go back to the newest checkpoint and leave the batch out when it comes again."""
     deterministic: Literal["same-layout", "world-invariant"] = "same-layout"
     """What has the same bits: a resumed run on the same number of ranks; or any number of ranks, where all
-    gradients are added in one order (to verify with: fp32 on CPUs, every rank holds the whole model)."""
+    gradients are added in one order (to verify with: fp32 on CPUs, every rank holds the whole model, their
+    number is a power of two, and `training.micro_batch` is given)."""
 
 
 class Parallel(_Table):
@@ -245,7 +249,8 @@ class Evaluation(_Table):
     sequences: Positive = 128
     """Validation sequences of each dataset, the same at every evaluation."""
     final_steps: NotNegative = 100
-    """The final loss is the mean over the last so many steps …"""
+    """The final loss is the mean over the last so many steps, which no stage may be shorter than (0: the last
+    step alone) …"""
     final_every: Positive = 10
     """… sampled every so many steps (paper section 6.2)."""
     prompts: list[str] = []
@@ -260,7 +265,7 @@ class Checkpoints(_Table):
     every: Length = parse_quantity("10%")
     """Distance between checkpoints; the end of a stage always has one, and where others branch off."""
     keep: Positive | Literal["all"] = 2
-    """How many of the newest stay; stage ends and branch points stay in any case."""
+    """How many of the newest stay, or "all"; stage ends and branch points stay in any case."""
     keep_every: Length | None = None
     """Distance of checkpoints that stay for good, to branch off from later; none by default."""
     in_background: bool = True

@@ -144,12 +144,31 @@ def _splits(
         yield f"{name} validation", source, validation_folder(prepared, name)
 
 
+def file_problems(campaign: Campaign, root: Path) -> list[str]:
+    """Say which patterns of a campaign match no file, or one that cannot be read, each with its key."""
+    patterns = {
+        f"data.{leaf.replace('/', '.domains.')}.train": text.train
+        for leaf, (text, _) in campaign.leaves().items()
+    }
+    patterns |= {f"data.{name}.validation": data.validation for name, data in campaign.data.items()}
+    problems: list[str] = []
+    for key, given in patterns.items():
+        for pattern in given:
+            try:
+                TextFiles((pattern,), root).files()
+            except DataError as error:
+                problems.append(f"{key}: {error}")
+    return problems
+
+
 def _check_files(campaign: Campaign, root: Path) -> None:
     """Refuse, before any work, files that are missing or are both trained and validated on.
 
     Raises:
         DataError: which, and what to do.
     """
+    if problems := file_problems(campaign, root):
+        raise DataError("\n".join(problems))
     training = {
         file.resolve(): leaf
         for leaf, (text, _) in campaign.leaves().items()

@@ -72,8 +72,8 @@ class TextFiles:
             matches = self._matches(pattern)
             if not matches:
                 raise DataError(
-                    f"no file matches {pattern!r} in {self.root}. Correct the pattern, or put the"
-                    " files there."
+                    f"no file matches {pattern!r} (relative to {self.root.resolve()}). Correct the"
+                    " pattern, or put the files there."
                 )
             found |= matches
         for name in found:

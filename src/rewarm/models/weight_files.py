@@ -60,7 +60,10 @@ def write_weights(
         num_bytes = sum(tensor.nbytes for tensor in tensors.values())
         with storage_errors(path, num_bytes):
             try:
+                path.touch()
+                mode = path.stat().st_mode
                 save_file(tensors, path, metadata={"format": "pt"})
+                path.chmod(mode)  # the library's own is for the owner alone
             except SafetensorError as error:
                 raise StorageError(
                     f"{path}: cannot be written ({error}). {shutil.disk_usage(folder).free:,} bytes are "

@@ -153,11 +153,14 @@ def _datasets(campaign: Campaign) -> tuple[str, ...]:
 def _check_evaluation(plan: Plan) -> None:
     """Refuse a final window that is longer than a stage, and cadences below one step."""
     final_steps = plan.campaign.evaluation.final_steps
+    is_written = "evaluation.final_steps" in plan.loaded.origins
     for stage in plan.stages:
         plan.evaluation_steps(stage)
         plan.checkpoint_steps(stage)
         if final_steps > stage.steps:
             raise CampaignError(
-                f"{plan.origin('evaluation.final_steps')}: evaluation.final_steps = {final_steps:,} is "
-                f"longer than stage {stage.name!r}, which has {stage.steps:,} steps; set it to at most that"
+                f"{plan.origin('evaluation.final_steps')}: evaluation.final_steps = {final_steps:,}"
+                f"{'' if is_written else ' (the default)'} is longer than stage {stage.name!r}, which has "
+                f"{stage.steps:,} steps, fewer than its final loss is to be the mean of; set it to at most "
+                "that in [evaluation]"
             )

@@ -27,7 +27,7 @@ def print_plan(
         plan: the plan.
         cost: what it takes.
         sizes: tokens of each source, as far as prepared or declared.
-        notes: what is not there yet, one line each.
+        notes: what else there is to say, such as what is not there yet; one line each.
     """
     campaign = plan.campaign
     console.print(f"[bold]{campaign.name}[/bold]  ({plan.loaded.path})")
@@ -44,8 +44,7 @@ def print_plan(
     for arms, line in distinct_lines(plan).items():
         console.print(draw_learning_rate(arms, line, width=min(console.width, 100)), markup=False)
     _print_cost(console, plan, cost)
-    found = [*warmup_warnings(plan), *epoch_warnings(plan, sizes), *memory_warnings(plan, cost)]
-    found += download_notes(plan)
+    found = [*warmup_warnings(plan), *epoch_warnings(plan, sizes), *download_notes(plan)]
     for warning in [*found, *notes]:
         console.print(f"[yellow]note:[/yellow] {warning}")
 

@@ -8,6 +8,18 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+EventKind = Literal[
+    "started",
+    "resumed",
+    "restarted",
+    "interrupted",
+    "damaged",
+    "warning",
+    "left out",
+    "finished",
+]
+"""What an event can be."""
+
 
 class Record(BaseModel):
     """A frozen value that is read back as strictly as it was written."""
@@ -69,7 +81,7 @@ class EventRecord(Record):
     """Time, UTC, ISO 8601."""
     step: int
     """Step at which it happened."""
-    kind: Literal["started", "resumed", "interrupted", "damaged", "warning", "left out", "finished"]
+    kind: EventKind
     """What kind of event."""
     message: str
     """What happened."""

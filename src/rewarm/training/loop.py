@@ -24,6 +24,7 @@ from rewarm.training.job import Job
 from rewarm.training.not_finite import remedy
 from rewarm.training.state import TrainState, begin_stage, resume_stage, save_state
 from rewarm.training.step import StepResult, train_step
+from rewarm.training.supervisor import reason_of_restart
 
 
 def train_stage(job: Job, stage: StagePlan) -> None:
@@ -42,6 +43,8 @@ def train_stage(job: Job, stage: StagePlan) -> None:
         if state is None:
             state = begin_stage(job, stage)
             evaluate(job, stage, state)
+        if (reason := reason_of_restart()) is not None:
+            job.journal(stage).event(state.step, "restarted", reason)
         try:
             back_at = _train(job, stage, state, saver, leave_out_until=bad_step, rewinds=rewinds)
         except RewarmError:
@@ -197,7 +200,9 @@ def finish(job: Job, stage: StagePlan, state: TrainState) -> None:
         for sample in samples:
             journal.append(folder.samples, sample)
         journal.event(state.step, "finished", f"finished after {state.step:,} steps")
-        journal.write(folder.result, _result(job, stage, state))
+        result = _result(job, stage, state)
+        journal.write(folder.result, result)
+        job.reporter.stage_seconds = result.train_seconds
 
     job.ranks.first_alone(write)
 
