@@ -278,7 +278,7 @@ def export(
     ] = None,
     dtype: Annotated[str, typer.Option(help="Type of the weights: fp32 or bf16.")] = "fp32",
     out: Annotated[
-        Path | None, typer.Option(help="The folder.  [default: RUN/export/STAGE]")
+        Path | None, typer.Option(help="The folder.  [default: RUN/export/STAGE-KEY]")
     ] = None,
     prepared: Prepared = None,
 ) -> None:

@@ -339,6 +339,14 @@ def test_a_branch_asked_for_twice_is_there_once(work):
     assert work.contents() == before
 
 
+def test_a_branch_that_several_ranks_recorded_is_there_once(work):
+    assert work.anneal("--stage", "pretrain", "--at", "50%", "--budget", "4 steps").code == 0
+    recorded = RunFolder(work.run).annealings
+    recorded.write_bytes(recorded.read_bytes() * 3)
+    again = work.train()
+    assert (again.code, "is finished" in again.err) == (0, True)
+
+
 def test_a_branch_off_a_step_that_was_not_saved_names_those_that_were(untouched):
     done = untouched.anneal("--stage", "pretrain", "--at", "17 steps", "--budget", "4 steps")
     assert (done.code, done.out) == (4, "")

@@ -135,7 +135,7 @@ def _train_stages(
                 raise NumericsError(f"{stage.folder}, {error}") from error
             seconds = reporter.stage_seconds
             reporter.say(
-                f"{stage.folder}: {stage.tokens:,} tokens in {clock(seconds)} "
+                f"{stage.folder}: {stage.tokens:,} tokens in {clock(seconds)} of steps "
                 f"({', '.join(plan.arms_of(stage))})"
             )
 
