@@ -403,7 +403,8 @@ def _known_sizes(
     sizes: dict[str, int] = {}
     notes: list[str] = []
     for source, (text, _) in loaded.campaign.leaves().items():
-        folder = train_folder(_prepared(loaded, prepared), source)
+        owner = loaded.campaign.token_owner(source)
+        folder = train_folder(_prepared(loaded, prepared), owner)
         if (folder / MANIFEST).exists():
             sizes[source] = read_manifest(folder).tokens
         elif text.tokens is not None:

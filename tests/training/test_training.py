@@ -132,8 +132,8 @@ def test_a_larger_budget_reads_the_same_sequences_in_the_same_order(tiny, done):
             batch_sequences=stage.batch_sequences,
             sequence_length=stage.sequence_length,
         )
-        orders = batches.orders()
-        found.append([batches.read(step, orders).tokens.tobytes() for step in range(1, 21)])
+        readers = batches.readers()
+        found.append([batches.read(step, readers).tokens.tobytes() for step in range(1, 21)])
     assert found[0] == found[1]
 
 
