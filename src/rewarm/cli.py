@@ -103,6 +103,7 @@ def plan(
     from rewarm.plan.choice import choose_layouts
     from rewarm.plan.cost import cost
     from rewarm.plan.drawing import write_picture
+    from rewarm.plan.epochs import check_epochs, in_tokens
     from rewarm.plan.layout_text import print_layouts, record_json
     from rewarm.plan.text import print_plan
 
@@ -111,6 +112,8 @@ def plan(
     sides = {"tensor": ("--tp", tp), "pipeline": ("--pp", pp), "shard": ("--shard", shard)}
     loaded = _load(file, _with_sides(settings, sides, ranks), root)
     made = make_plan(loaded)
+    sizes, notes = _known_sizes(loaded, prepared)
+    check_epochs(made, in_tokens(sizes))
     layouts = None if ranks is None else choose_layouts(made, ranks)
     if to is not None or stage is not None or arm is not None:
         _print_for_trainer(made, to, stage, arm, prepared)
@@ -120,7 +123,6 @@ def plan(
     if as_json:
         typer.echo(record_json(made, layouts))
         return
-    sizes, notes = _known_sizes(loaded, prepared)
     console = _console(error=False)
     print_plan(console, made, cost(made, throughput, price), sizes, notes)
     if layouts is not None:
@@ -399,17 +401,16 @@ def _known_sizes(
     """Return the tokens of each source, prepared or declared, and what is not there yet."""
     from rewarm.data.datasets import train_folder
     from rewarm.data.manifest import MANIFEST, read_manifest
+    from rewarm.plan.epochs import declared_tokens
 
-    sizes: dict[str, int] = {}
+    sizes = declared_tokens(loaded.campaign)
     notes: list[str] = []
-    for source, (text, _) in loaded.campaign.leaves().items():
+    for source in loaded.campaign.leaves():
         owner = loaded.campaign.token_owner(source)
         folder = train_folder(_prepared(loaded, prepared), owner)
         if (folder / MANIFEST).exists():
             sizes[source] = read_manifest(folder).tokens
-        elif text.tokens is not None:
-            sizes[source] = int(text.tokens.amount)
-        else:
+        elif source not in sizes:
             notes.append(
                 f"{source} is not prepared and declares no tokens, so its epochs are not known"
             )

@@ -41,6 +41,11 @@ class PreparedData:
     validation: Mapping[str, TokenStore]
     """Validation tokens by dataset."""
 
+    def num_windows(self, source: str, sequence_length: int) -> int | None:
+        """Return the sequences in the whole text of a source; None for what is no source."""
+        store = self.train.get(source)
+        return None if store is None else store.num_windows(sequence_length)
+
     def fingerprints(self) -> dict[str, dict[str, str]]:
         """Return the fingerprint of every split."""
         return {

@@ -93,6 +93,11 @@ class StagePlan:
         before = self.parent.ledger(self.start_step) if self.parent else {}
         return add_counts(before, self.counts(steps))
 
+    def read_as_new(self) -> dict[str, int]:
+        """Return the sequences of each source read as new by its end, the declared history included."""
+        seen = _seen(self.campaign, self, self.steps)
+        return {source: count.new for source, count in seen.items()}
+
 
 def plan_stage(campaign: Campaign, stage: Stage, parent: StagePlan | None) -> StagePlan:
     """Resolve one stage.
