@@ -7,7 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from rewarm.campaign.campaign import Dataset
 from rewarm.campaign.parts import Split, SplitPart, TokenRange, TokenSpan
-from rewarm.replay import Part
+from rewarm.replay import SourcePart
 
 SPLIT, RANGE = TypeAdapter(Split), TypeAdapter(TokenRange)
 FILES = {"train": ["a.jsonl"], "validation": ["v.jsonl"]}
@@ -67,8 +67,10 @@ def test_a_dataset_says_which_part_is_read():
     dataset = Dataset.model_validate(
         FILES | {"range": "10 to 90 tokens", "split": "2/3", "use": "20 tokens"}
     )
-    assert dataset.part == Part(start_token=10, end_token=90, piece=1, num_pieces=3, use_tokens=20)
-    assert Dataset.model_validate(FILES).part == Part()
+    assert dataset.part == SourcePart(
+        start_token=10, end_token=90, piece=1, num_pieces=3, use_tokens=20
+    )
+    assert Dataset.model_validate(FILES).part == SourcePart()
 
 
 def test_domains_take_order_split_and_limit_from_their_dataset_unless_they_have_their_own():

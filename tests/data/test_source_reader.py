@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from rewarm.data.source_reader import SourceReader
 from rewarm.errors import DataError
-from rewarm.replay import Part
+from rewarm.replay import SourcePart
 
 KINDS = ["shuffled", "blocks", "sequential"]
 NUMBERS = st.one_of(st.integers(1, 5000), st.integers(1, 2**40))
@@ -26,7 +26,7 @@ class Counted:
         return np.asarray(numbers)[:, None]
 
 
-def reader(num_windows: int, kind: str, part: Part | None = None) -> SourceReader:
+def reader(num_windows: int, kind: str, part: SourcePart | None = None) -> SourceReader:
     return SourceReader.open(
         "english", Counted(num_windows), seed=5, sequence_length=4, kind=kind, part=part
     )
@@ -37,9 +37,9 @@ def reader(num_windows: int, kind: str, part: Part | None = None) -> SourceReade
 @given(NUMBERS, st.integers(1, 5), st.data())
 def test_arrays_say_what_the_order_and_the_part_say(kind, num_windows, num_pieces, data):
     piece = data.draw(st.integers(0, min(num_pieces, num_windows) - 1))
-    there = Part(piece=piece, num_pieces=num_pieces).windows("english", num_windows, 4).length
+    there = SourcePart(piece=piece, num_pieces=num_pieces).windows("english", num_windows, 4).length
     use = data.draw(st.none() | st.integers(1, there).map(lambda windows: 4 * windows))
-    part = Part(piece=piece, num_pieces=num_pieces, use_tokens=use)
+    part = SourcePart(piece=piece, num_pieces=num_pieces, use_tokens=use)
     made = reader(num_windows, kind, part)
     near = st.integers(0, made.order.length - 1)
     places = data.draw(st.lists(st.one_of(near, st.integers(0, 2**50)), min_size=1, max_size=30))
@@ -64,4 +64,4 @@ def test_a_store_or_a_part_of_less_than_a_sequence_is_refused():
     with pytest.raises(DataError, match="english: its tokens are less than one sequence of 4"):
         reader(0, "shuffled")
     with pytest.raises(DataError, match="piece 3 of 3"):
-        reader(2, "shuffled", Part(piece=2, num_pieces=3))
+        reader(2, "shuffled", SourcePart(piece=2, num_pieces=3))

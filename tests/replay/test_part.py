@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewarm.errors import DataError
-from rewarm.replay import Part
+from rewarm.replay import SourcePart
 from rewarm.replay.part import Windows
 
 SLOW = settings(deadline=None, max_examples=60)
@@ -73,9 +73,9 @@ def test_samples_are_drawn_from_strata_that_are_everything(span, data):
 
 
 def test_everything_is_as_it_was():
-    windows = Part().windows("english", 10, 8)
+    windows = SourcePart().windows("english", 10, 8)
     assert read(windows) == list(range(10))
-    assert Part().to_json() == {}
+    assert SourcePart().to_json() == {}
 
 
 def test_pieces_and_samples_are_drawn_evenly():
@@ -99,11 +99,11 @@ def test_neighbours_in_a_piece_do_not_follow_a_pattern():
 
 def test_parts_compose_range_first_then_split_then_use():
     """Windows of 4 tokens: tokens 40 to 100 are windows 10 to 24, and 5 of these are the second third."""
-    part = Part(start_token=40, end_token=100, piece=1, num_pieces=3)
+    part = SourcePart(start_token=40, end_token=100, piece=1, num_pieces=3)
     windows = part.windows("english", 50, 4)
     assert windows.length == 5
     assert all(10 + 3 * k <= window < 13 + 3 * k for k, window in enumerate(read(windows)))
-    used = Part(start_token=40, end_token=100, piece=1, num_pieces=3, use_tokens=11)
+    used = SourcePart(start_token=40, end_token=100, piece=1, num_pieces=3, use_tokens=11)
     chosen = read(used.windows("english", 50, 4))
     assert len(chosen) == 2
     assert set(chosen) < set(read(windows))
@@ -117,7 +117,7 @@ def test_ranges_that_touch_share_nothing_and_are_everything(sequence_length, num
     last = (num_windows + 1) * sequence_length
     cut = data.draw(st.integers(1, last - 1))
     found = []
-    for part in (Part(end_token=cut), Part(start_token=cut)):
+    for part in (SourcePart(end_token=cut), SourcePart(start_token=cut)):
         try:
             found += read(part.windows("english", num_windows, sequence_length))
         except DataError:
@@ -128,12 +128,12 @@ def test_ranges_that_touch_share_nothing_and_are_everything(sequence_length, num
 @pytest.mark.parametrize(
     ("part", "message"),
     [
-        (Part(end_token=205), "range ends at token 205, but there are only 200"),
-        (Part(start_token=200), "of 50 sequences of 4 tokens its part has none"),
-        (Part(start_token=41, end_token=44), "its part has none"),
-        (Part(piece=50, num_pieces=51), r"none \(tokens 0 to the end, piece 51 of 51\)"),
-        (Part(use_tokens=3), "use asks for 3 tokens in sequences of 4"),
-        (Part(piece=1, num_pieces=2, use_tokens=104), "there are 100 tokens to choose from"),
+        (SourcePart(end_token=205), "range ends at token 205, but there are only 200"),
+        (SourcePart(start_token=200), "of 50 sequences of 4 tokens its part has none"),
+        (SourcePart(start_token=41, end_token=44), "its part has none"),
+        (SourcePart(piece=50, num_pieces=51), r"none \(tokens 0 to the end, piece 51 of 51\)"),
+        (SourcePart(use_tokens=3), "use asks for 3 tokens in sequences of 4"),
+        (SourcePart(piece=1, num_pieces=2, use_tokens=104), "there are 100 tokens to choose from"),
     ],
 )
 def test_what_makes_less_than_a_window_or_is_not_there_is_refused(part, message):
@@ -144,12 +144,12 @@ def test_what_makes_less_than_a_window_or_is_not_there_is_refused(part, message)
 @pytest.mark.parametrize(
     ("part", "length"),
     [
-        (Part(end_token=204), 50),
-        (Part(start_token=196), 1),
-        (Part(start_token=41, end_token=45), 1),
-        (Part(piece=49, num_pieces=50), 1),
-        (Part(use_tokens=4), 1),
-        (Part(piece=1, num_pieces=2, use_tokens=100), 25),
+        (SourcePart(end_token=204), 50),
+        (SourcePart(start_token=196), 1),
+        (SourcePart(start_token=41, end_token=45), 1),
+        (SourcePart(piece=49, num_pieces=50), 1),
+        (SourcePart(use_tokens=4), 1),
+        (SourcePart(piece=1, num_pieces=2, use_tokens=100), 25),
     ],
 )
 def test_what_just_makes_a_window_is_read(part, length):

@@ -33,7 +33,7 @@ from rewarm.campaign.quantities import (
     shares_of,
 )
 from rewarm.campaign.schedule import Schedule
-from rewarm.replay import OrderKind, Part
+from rewarm.replay import OrderKind, SourcePart
 
 BASE = "base"
 """`after = "base"`: the stage starts from the base model (or from random weights)."""
@@ -132,9 +132,9 @@ class Text(_Table):
     have the limit of their dataset unless they name one."""
 
     @property
-    def part(self) -> Part:
+    def part(self) -> SourcePart:
         """Which part of the text is read: of the range the split, of the split so much as is used."""
-        return Part(
+        return SourcePart(
             start_token=self.range.start if self.range else 0,
             end_token=self.range.end if self.range else None,
             piece=self.split.number - 1 if self.split else 0,
@@ -459,7 +459,7 @@ class Campaign(_Table):
         """
         leaves = {name: text for name, (text, _) in self.leaves().items()}
         text = leaves[leaf]
-        if text.part == Part():
+        if text.part == SourcePart():
             return leaf
         return next(name for name, other in leaves.items() if other.identity == text.identity)
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewarm.data.source_reader import SourceReader, WindowStore
-from rewarm.replay import OrderKind, Part, Stream
+from rewarm.replay import OrderKind, SourcePart, Stream
 
 PREFETCHED_BATCHES = 2
 """Batches read ahead of the training step."""
@@ -54,7 +54,7 @@ class Batches:
     """Tokens in a sequence."""
     orders: Mapping[str, OrderKind] = field(default_factory=dict[str, OrderKind])
     """The order of each source; shuffled where none is given."""
-    parts: Mapping[str, Part] = field(default_factory=dict[str, Part])
+    parts: Mapping[str, SourcePart] = field(default_factory=dict[str, SourcePart])
     """The part of each source that is read; all of it where none is given."""
     rows: range | None = None
     """The rows of every batch that are read here; all of them by default."""

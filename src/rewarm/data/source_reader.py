@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from rewarm.data.places import stored_sequences
 from rewarm.errors import DataError
-from rewarm.replay import EpochOrder, OrderKind, Part
+from rewarm.replay import EpochOrder, OrderKind, SourcePart
 from rewarm.replay.part import Windows
 
 
@@ -51,7 +51,7 @@ class SourceReader:
         seed: int,
         sequence_length: int,
         kind: OrderKind = "shuffled",
-        part: Part | None = None,
+        part: SourcePart | None = None,
     ) -> Self:
         """Make the reader of a source.
 
@@ -72,7 +72,7 @@ class SourceReader:
                 f"{source}: its tokens are less than one sequence of {sequence_length:,}; add text, or make "
                 "sequence_length smaller"
             )
-        windows = (part or Part()).windows(source, num_windows, sequence_length)
+        windows = (part or SourcePart()).windows(source, num_windows, sequence_length)
         order = EpochOrder(seed=seed, name=source, length=windows.length, kind=kind)
         return cls(store=store, part=windows, order=order, sequence_length=sequence_length)
 

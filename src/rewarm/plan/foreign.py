@@ -15,7 +15,7 @@ from rewarm.plan.plan import Plan
 from rewarm.plan.record import in_words
 from rewarm.plan.schedules import length_in_steps
 from rewarm.plan.stage import StagePlan
-from rewarm.replay import Part, Tape
+from rewarm.replay import SourcePart, Tape
 from rewarm.schedules import Constant, Linear, Piecewise, Segment
 
 Arguments = TypeVar("Arguments")
@@ -227,7 +227,7 @@ def _not_expressible(stage: StagePlan, schedule: Piecewise, trainer: str) -> Cam
 def _check_whole_text(stage: StagePlan, source: str, trainer: str) -> None:
     """Refuse what a blend of token files cannot leave out or keep in its order."""
     text, _ = stage.campaign.leaves()[source]
-    if text.part != Part():
+    if text.part != SourcePart():
         raise refusal(
             stage,
             f"the part of data.{source} that range, split or use leave",

@@ -14,7 +14,7 @@ Everything is a function of the position. No torch, no state, no random draws.
 from rewarm.replay.ledger import Count, add_counts, composition, reservoir_shares
 from rewarm.replay.mixture import Mixture, Split
 from rewarm.replay.order import EpochOrder, OrderKind
-from rewarm.replay.part import Part
+from rewarm.replay.part import SourcePart
 from rewarm.replay.permutation import Permutation, derive_key
 from rewarm.replay.stream import Draw, NewData, Replay, Stream, Tape
 
@@ -25,9 +25,9 @@ __all__ = [
     "Mixture",
     "NewData",
     "OrderKind",
-    "Part",
     "Permutation",
     "Replay",
+    "SourcePart",
     "Split",
     "Stream",
     "Tape",

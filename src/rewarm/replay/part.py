@@ -80,10 +80,10 @@ def _smaller(a: Numbers, b: Numbers) -> Numbers:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class SourcePart:
     """Which part of a source is read, in tokens; the whole of it by default.
 
-    >>> Part(end_token=100, piece=1, num_pieces=2).windows("english", 50, sequence_length=4).length
+    >>> SourcePart(end_token=100, piece=1, num_pieces=2).windows("english", 50, sequence_length=4).length
     12
     """
 
