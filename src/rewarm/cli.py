@@ -112,6 +112,7 @@ def plan(
     from rewarm.plan.choice import choose_layouts
     from rewarm.plan.cost import cost
     from rewarm.plan.drawing import write_picture
+    from rewarm.plan.epochs import check_epochs, in_tokens
     from rewarm.plan.layout_text import print_layouts, record_json
     from rewarm.plan.text import memory_warnings, print_plan
 
@@ -120,6 +121,8 @@ def plan(
     settings = _with_sides(settings, tp, pp, shard, several=ranks is not None)
     loaded = _load(file, settings, root)
     made = make_plan(loaded)
+    sizes, notes = _known_sizes(loaded, prepared)
+    check_epochs(made, in_tokens(sizes))
     layouts = None if ranks is None else choose_layouts(made, ranks)
     if to is not None or stage is not None or arm is not None:
         _print_for_trainer(made, to, stage, arm, prepared)
@@ -130,7 +133,6 @@ def plan(
         typer.echo(record_json(made, layouts))
         return
     costs = cost(made, throughput, price)
-    sizes, notes = _known_sizes(loaded, prepared)
     notes += file_problems(loaded.campaign, loaded.root)
     if layouts is None:
         notes += memory_warnings(made, costs)
@@ -424,16 +426,16 @@ def _known_sizes(
     """Return the tokens of each source, prepared or declared, and what is not there yet."""
     from rewarm.data.datasets import train_folder
     from rewarm.data.manifest import MANIFEST, read_manifest
+    from rewarm.plan.epochs import declared_tokens
 
-    sizes: dict[str, int] = {}
+    sizes = declared_tokens(loaded.campaign)
     notes: list[str] = []
-    for source, (text, _) in loaded.campaign.leaves().items():
-        folder = train_folder(_prepared(loaded, prepared), source)
+    for source in loaded.campaign.leaves():
+        owner = loaded.campaign.token_owner(source)
+        folder = train_folder(_prepared(loaded, prepared), owner)
         if (folder / MANIFEST).exists():
             sizes[source] = read_manifest(folder).tokens
-        elif text.tokens is not None:
-            sizes[source] = int(text.tokens.amount)
-        else:
+        elif source not in sizes:
             notes.append(
                 f"{source} is not prepared and declares no tokens, so its epochs are not known"
             )

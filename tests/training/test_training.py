@@ -8,7 +8,7 @@ import pytest
 from tests.training.running import run, traces
 
 from rewarm.data.batches import Batches
-from rewarm.errors import CheckpointError, LockedError, MismatchError, NumericsError
+from rewarm.errors import CampaignError, CheckpointError, LockedError, MismatchError, NumericsError
 from rewarm.runs.files import read_record, read_records
 from rewarm.runs.folder import RunFolder
 from rewarm.runs.lock import locked
@@ -152,8 +152,8 @@ def test_a_larger_budget_reads_the_same_sequences_in_the_same_order(tiny, done):
             batch_sequences=stage.batch_sequences,
             sequence_length=stage.sequence_length,
         )
-        orders = batches.orders()
-        found.append([batches.read(step, orders).tokens.tobytes() for step in range(1, 21)])
+        readers = batches.readers()
+        found.append([batches.read(step, readers).tokens.tobytes() for step in range(1, 21)])
     assert found[0] == found[1]
 
 
@@ -247,3 +247,10 @@ def test_a_checkpoint_of_another_stage_is_refused(tiny, tmp_path):
     (RunFolder(folder).stage(other.folder).checkpoint(other.steps)).rename(last)
     with pytest.raises(CheckpointError, match="expected"):
         run(tiny.file, tiny.prepared, folder)
+
+
+def test_more_epochs_than_allowed_are_refused_before_anything_is_done(tiny, tmp_path):
+    folder = tmp_path / "run"
+    with pytest.raises(CampaignError, match=r"epochs of its .*; data\.old\.max_epochs is 0\.01"):
+        run(tiny.file, tiny.prepared, folder, "data.old.max_epochs=0.01")
+    assert not folder.exists()

@@ -5,7 +5,7 @@ A campaign file is a way to write it down (`rewarm.campaign.load`); the plan say
 
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from rewarm.campaign.parts import Split, TokenRange
 from rewarm.campaign.presets import PRESETS
 from rewarm.campaign.quantities import (
     BatchSize,
@@ -32,6 +33,7 @@ from rewarm.campaign.quantities import (
     shares_of,
 )
 from rewarm.campaign.schedule import Schedule
+from rewarm.replay import OrderKind, SourcePart
 
 BASE = "base"
 """`after = "base"`: the stage starts from the base model (or from random weights)."""
@@ -113,7 +115,45 @@ class Text(_Table):
     text: str = "text"
     """Key of the text in JSON lines, of training and validation files."""
     tokens: TokenCount | None = None
-    """How many tokens there are, so that a plan can be made before the data is prepared."""
+    """How many tokens the whole text has, so that a plan can be made before it is prepared."""
+    order: OrderKind = "shuffled"
+    """Order of the sequences in each epoch. shuffled: as a whole. blocks: blocks of 1,024 neighbours shuffled,
+    and each within, for disks that are slow at random access. sequential: as stored, for text that is shuffled
+    already. Domains have the order of their dataset unless they name one."""
+    range: TokenRange | None = None
+    """Only this part of the tokens, as they are stored: `"0 to 100B tokens"` or `"100B tokens to end"`."""
+    split: Split | None = None
+    """Only this part of the range, at random: `"1/3"`. The parts of a text share no sequence and are all of it,
+    whatever the seed and whatever the datasets are called that name them; its tokens are prepared once.
+    Domains have the split of their dataset unless they name one."""
+    use: TokenCount | None = None
+    """Only so many tokens, at random, of what range and split leave."""
+    max_epochs: Annotated[Number, Field(gt=0)] | None = None
+    """How often it may be read as new data on the way from the base model to the end of any stage; if that is
+    more, nothing is trained. Without a limit it begins again after each epoch, and the plan says so. Domains
+    have the limit of their dataset unless they name one."""
+
+    @property
+    def part(self) -> SourcePart:
+        """Which part of the text is read: of the range the split, of the split so much as is used."""
+        return SourcePart(
+            start_token=self.range.start if self.range else 0,
+            end_token=self.range.end if self.range else None,
+            piece=self.split.number - 1 if self.split else 0,
+            num_pieces=self.split.of if self.split else 1,
+            use_tokens=int(self.use.amount) if self.use else None,
+        )
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the tokens, and nothing of how they are read."""
+        return self.model_dump(mode="json", exclude={*_READING, "weight", "domains", "validation"})
+
+
+_INHERITED = ("order", "split", "max_epochs")
+"""What the domains of a dataset take from it."""
+_READING = {*_INHERITED, "range", "use", "tokens"}
+"""Keys of a text that say how it is read."""
 
 
 class Domain(Text):
@@ -142,6 +182,10 @@ class Dataset(Text):
     def _has_text(self) -> "Dataset":
         if [bool(self.train), self.source is not None, bool(self.domains)].count(True) != 1:
             raise ValueError("give one of train (files), source (a built-in one) and domains")
+        if self.domains and (self.range or self.use):
+            raise ValueError(
+                "range and use count tokens of one text, and here are several; give them to the domains"
+            )
         if not self.validation and self.source is None:
             raise ValueError(
                 "validation is missing: without it neither learning nor forgetting is seen"
@@ -154,8 +198,14 @@ class Dataset(Text):
             return {name: (self, Fraction(1))}
         total = sum((domain.weight for domain in self.domains.values()), Fraction(0))
         return {
-            f"{name}/{d}": (domain, domain.weight / total) for d, domain in self.domains.items()
+            f"{name}/{d}": (self._complete(domain), domain.weight / total)
+            for d, domain in self.domains.items()
         }
+
+    def _complete(self, domain: Domain) -> Domain:
+        """Give a domain what it does not name itself."""
+        names = [name for name in _INHERITED if name not in domain.model_fields_set]
+        return domain.model_copy(update={name: getattr(self, name) for name in names})
 
 
 class History(_Table):
@@ -408,6 +458,18 @@ class Campaign(_Table):
         for name, dataset in self.data.items():
             found.update(dataset.leaves(name))
         return found
+
+    def token_owner(self, leaf: str) -> str:
+        """Return whose tokens a part of a text is read from: those of the first that has the same text.
+
+        So parts of one text are parts of the same tokens, and these are prepared once. A whole text has tokens
+        of its own.
+        """
+        leaves = {name: text for name, (text, _) in self.leaves().items()}
+        text = leaves[leaf]
+        if text.part == SourcePart():
+            return leaf
+        return next(name for name, other in leaves.items() if other.identity == text.identity)
 
     def parent_of(self, stage: Stage) -> Stage | None:
         """Return the stage that a stage starts from; None for the base model."""

@@ -3,6 +3,8 @@
 prepared/<campaign>/tokenizer.json
 prepared/<campaign>/<dataset>/validation/         and train/, or for domains
 prepared/<campaign>/<dataset>/<domain>/train/
+
+Parts of one text are read from one store, that of the first dataset which names the text.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -39,6 +41,11 @@ class PreparedData:
     validation: Mapping[str, TokenStore]
     """Validation tokens by dataset."""
 
+    def num_windows(self, source: str, sequence_length: int) -> int | None:
+        """Return the sequences in the whole text of a source; None for what is no source."""
+        store = self.train.get(source)
+        return None if store is None else store.num_windows(sequence_length)
+
     def fingerprints(self) -> dict[str, dict[str, str]]:
         """Return the fingerprint of every split."""
         return {
@@ -48,7 +55,7 @@ class PreparedData:
 
 
 def train_folder(prepared: Path, source: str) -> Path:
-    """Return where the training tokens of a source lie."""
+    """Return where the training tokens of a source lie if they are its own (`Campaign.token_owner`)."""
     return prepared / source / "train"
 
 
@@ -108,12 +115,14 @@ def open_campaign(
         tokenizer_path(campaign, root, prepared, commits), campaign.tokenizer.end_of_text
     )
     made_by = tokenizer.fingerprint
+    owners = {leaf: campaign.token_owner(leaf) for leaf in campaign.leaves()}
+    stores = {
+        owner: TokenStore.open(train_folder(prepared, owner), tokenizer=made_by)
+        for owner in dict.fromkeys(owners.values())
+    }
     return PreparedData(
         tokenizer=tokenizer,
-        train={
-            leaf: TokenStore.open(train_folder(prepared, leaf), tokenizer=made_by)
-            for leaf in campaign.leaves()
-        },
+        train={leaf: stores[owner] for leaf, owner in owners.items()},
         validation={
             name: TokenStore.open(validation_folder(prepared, name), tokenizer=made_by)
             for name in campaign.data
@@ -134,6 +143,8 @@ def _splits(
     campaign: Campaign, root: Path, prepared: Path
 ) -> Iterator[tuple[str, TextSource, Path]]:
     for leaf, (text, _) in campaign.leaves().items():
+        if campaign.token_owner(leaf) != leaf:
+            continue
         yield f"{leaf} train", text_source(text, root, "train"), train_folder(prepared, leaf)
     for name, dataset in campaign.data.items():
         source: TextSource

@@ -75,11 +75,11 @@ class TokenStore:
         """Number of documents."""
         return self.manifest.documents
 
-    def num_sequences(self, sequence_length: int) -> int:
-        """Return how many sequences there are: (tokens - 1) // sequence_length.
+    def num_windows(self, sequence_length: int) -> int:
+        """Return how many windows there are: (tokens - 1) // sequence_length.
 
         Args:
-            sequence_length: predictions in a sequence, at least 1.
+            sequence_length: predictions in a window, at least 1.
         """
         if sequence_length < 1:
             raise DataError(
@@ -87,42 +87,42 @@ class TokenStore:
             )
         return (self.tokens - 1) // sequence_length
 
-    def read(self, indices: Sequence[int], sequence_length: int) -> NDArray[Any]:
+    def windows(self, numbers: Sequence[int] | NDArray[Any], sequence_length: int) -> NDArray[Any]:
         """Return windows of tokens; window i is tokens i·L to i·L + L, both included.
 
         Neighbours share one token: the last target of one is the first input of the next.
 
         Args:
-            indices: the windows, each in 0 to num_sequences - 1, in any order.
+            numbers: the windows, each in 0 to num_windows - 1, in any order.
             sequence_length: L, predictions in a window, at least 1.
 
         Returns:
-            A copy, (len(indices), L + 1), in the stored type (uint16 or int32).
+            A copy, (len(numbers), L + 1), in the stored type (uint16 or int32).
 
         Raises:
             IndexError: no such window.
             DataError: a block that was touched for the first time is damaged.
         """
-        num_sequences = self.num_sequences(sequence_length)
-        wanted = np.asarray(indices if len(indices) else np.empty(0, np.int64))
+        num_windows = self.num_windows(sequence_length)
+        wanted = np.asarray(numbers if len(numbers) else np.empty(0, np.int64))
         if wanted.dtype.kind not in "iu":
             raise TypeError(f"windows are counted in whole numbers, not {wanted.dtype}")
         wanted = wanted.astype(np.int64)
-        if len(wanted) and not 0 <= wanted.min() <= wanted.max() < num_sequences:
+        if len(wanted) and not 0 <= wanted.min() <= wanted.max() < num_windows:
             raise IndexError(
                 f"{self.folder}: windows {wanted.min()} to {wanted.max()} were asked for; it has"
-                f" 0 to {num_sequences - 1} at sequence length {sequence_length}"
+                f" 0 to {num_windows - 1} at sequence length {sequence_length}"
             )
         itemsize = self._ids.itemsize
         first_bytes = wanted * (sequence_length * itemsize)
         self._check_touched(first_bytes, first_bytes + sequence_length * itemsize)
-        windows = np.lib.stride_tricks.as_strided(
+        all_windows = np.lib.stride_tricks.as_strided(
             self._ids,
-            shape=(num_sequences, sequence_length + 1),
+            shape=(num_windows, sequence_length + 1),
             strides=(sequence_length * itemsize, itemsize),
             writeable=False,
         )
-        return windows[wanted]
+        return all_windows[wanted]
 
     def document(self, number: int) -> NDArray[Any]:
         """Return the ids of one document, its end-of-text id included, as a copy.

@@ -5,7 +5,6 @@ The plan is all that training needs to know; nothing in it depends on a machine.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 
 from rewarm.campaign.campaign import Campaign
 from rewarm.campaign.load import LoadedCampaign
@@ -91,18 +90,6 @@ class Plan:
     def origin(self, key: str) -> str:
         """Return where a value was written; the file for a default."""
         return self.loaded.origins.get(key, str(self.loaded.path))
-
-    @property
-    def epochs(self) -> "dict[tuple[str, str], Fraction | None]":
-        """For each stage folder and source: how often its tokens are read by the end, if known."""
-        declared = {name: text.tokens for name, (text, _) in self.campaign.leaves().items()}
-        found: dict[tuple[str, str], Fraction | None] = {}
-        for stage in self.stages:
-            for source, count in stage.ledger().items():
-                tokens = declared[source]
-                read = Fraction(count.new * stage.sequence_length)
-                found[stage.folder, source] = read / tokens.amount if tokens else None
-        return found
 
 
 def make_plan(loaded: LoadedCampaign) -> Plan:

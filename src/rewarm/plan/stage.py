@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from rewarm.campaign.campaign import Campaign, Stage, leaf_weights
+from rewarm.campaign.campaign import Campaign, Stage, Text, leaf_weights
 from rewarm.campaign.quantities import percent
 from rewarm.errors import CampaignError
 from rewarm.plan.schedules import length_in_steps, make_schedule
@@ -92,6 +92,11 @@ class StagePlan:
         """Return the sequences read from each source from the base model up to a step of this stage."""
         before = self.parent.ledger(self.start_step) if self.parent else {}
         return add_counts(before, self.counts(steps))
+
+    def read_as_new(self) -> dict[str, int]:
+        """Return the sequences of each source read as new by its end, the declared history included."""
+        seen = _seen(self.campaign, self, self.steps)
+        return {source: count.new for source, count in seen.items()}
 
 
 def plan_stage(campaign: Campaign, stage: Stage, parent: StagePlan | None) -> StagePlan:
@@ -298,42 +303,21 @@ def _key(
         "tokenizer": campaign.tokenizer.model_dump(mode="json"),
         "optimizer": campaign.optimizer.model_dump(mode="json"),
         "precision": campaign.training.precision,
-        "sources": {
-            source: leaves[source][0].model_dump(mode="json", include={"train", "source", "text"})
-            for source in sorted(sources)
-        },
+        "sources": {source: _source_json(leaves[source][0]) for source in sorted(sources)},
         "parent": parent.key if parent else None,
         "start_step": start_step,
         "steps": steps,
         "optimizer_state": stage.optimizer,
         "schedule": schedule.to_json(),
-        "stream": _stream_json(stream),
+        "stream": stream.to_json(),
     }
     if campaign.training.documents != "joined":
         content["documents"] = campaign.training.documents
     return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def _stream_json(stream: Stream) -> dict[str, Any]:
-    """Describe a data order completely."""
-    described: dict[str, Any] = {"new": _data_json(stream.new), "begin": stream.begin}
-    if stream.replay is not None:
-        described |= {
-            "share": str(stream.replay.share),
-            "replay": [[name, str(weight)] for name, weight in stream.replay.mixture.weights],
-            "tapes": {
-                name: {
-                    "data": _data_json(tape.data),
-                    "length": tape.length,
-                    "cursor": tape.cursor,
-                    "shuffle_seed": tape.shuffle_seed,
-                }
-                for name, tape in stream.replay.tapes.items()
-            },
-        }
-    return described
-
-
-def _data_json(data: NewData) -> dict[str, Any]:
-    weights = [[name, str(weight)] for name, weight in data.mixture.weights]
-    return {"weights": weights, "starts": dict(data.starts), "begin": data.begin}
+def _source_json(text: Text) -> dict[str, Any]:
+    """Describe a source: its text, and how it is read as far as that is not shuffled and as a whole."""
+    described = text.model_dump(mode="json", include={"train", "source", "text"})
+    order = {} if text.order == "shuffled" else {"order": text.order}
+    return described | order | text.part.to_json()

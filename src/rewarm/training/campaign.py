@@ -18,6 +18,7 @@ from rewarm.engine.ranks import Ranks
 from rewarm.engine.world import World, fingerprint
 from rewarm.errors import MismatchError, NumericsError, RewarmError, StorageError
 from rewarm.plan import Plan
+from rewarm.plan.epochs import check_epochs
 from rewarm.plan.record import run_record
 from rewarm.runs.files import read_record, write_bytes, write_record
 from rewarm.runs.folder import RunFolder
@@ -58,8 +59,10 @@ def train_campaign(
         LockedError: another process is at work in the folder.
         RankLostError: another rank did not answer.
         MismatchError: the campaign was changed since, or the data was.
+        CampaignError: a source would be read more often than its `max_epochs`.
         RewarmError: whatever else ends the training; it is recorded in `exit.json` as well.
     """
+    check_epochs(plan, data.num_windows)
     ranks = world.ranks
     with ExitStack() as held:
         ranks.first_alone(lambda: held.enter_context(locked(run)))
