@@ -17,6 +17,8 @@ import typer
 from rewarm.errors import InterruptedRunError, RankLostError, RewarmError
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
     from rich.console import Console
 
     from rewarm.campaign import LoadedCampaign
@@ -98,6 +100,7 @@ def plan(
     arm: Annotated[str | None, typer.Option(help="With --to: its arm, if arms differ.")] = None,
 ) -> None:
     """Say what a campaign will do and cost, before it runs; with --ranks, what each rank holds."""
+    from rewarm.data.datasets import measured_overlap
     from rewarm.errors import CampaignError
     from rewarm.plan import make_plan
     from rewarm.plan.choice import choose_layouts
@@ -105,6 +108,7 @@ def plan(
     from rewarm.plan.drawing import write_picture
     from rewarm.plan.layout_text import print_layouts, record_json
     from rewarm.plan.text import print_plan
+    from rewarm.runs.overlap import overlap_note
 
     if price is not None and throughput is None:
         raise CampaignError("--price is of an hour, so --throughput is needed to know the hours")
@@ -121,6 +125,8 @@ def plan(
         typer.echo(record_json(made, layouts))
         return
     sizes, notes = _known_sizes(loaded, prepared)
+    measured = measured_overlap(loaded.campaign, _prepared(loaded, prepared))
+    notes.append(overlap_note(measured, loaded.campaign.evaluation.max_overlap))
     console = _console(error=False)
     print_plan(console, made, cost(made, throughput, price), sizes, notes)
     if layouts is not None:
@@ -171,6 +177,51 @@ def prepare(
         typer.echo(f"{name}: {store.tokens:,} tokens, {store.documents:,} documents")
     for name, store in data.validation.items():
         typer.echo(f"{name}, validation: {store.tokens:,} tokens, {store.documents:,} documents")
+
+
+@app.command()
+def overlap(
+    file: CampaignFile,
+    settings: Settings = None,
+    root: Root = None,
+    prepared: Prepared = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that compare text.")] = 2,
+    jaccard: Annotated[str, typer.Option(help="Similarity of near-duplicates, from …")] = "80%",
+    ngrams: Annotated[str, typer.Option(help="Share of 13-grams that counts, above …")] = "20%",
+    fail_above: Annotated[
+        str | None, typer.Option(help="Exit with 3 if more of a set's documents are concerned.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+) -> None:
+    """Measure how much of the validation text is training text, on the prepared tokens."""
+    from rewarm.data.datasets import open_campaign
+    from rewarm.data.overlap.kept import overlap_file
+    from rewarm.data.overlap.measure import measure_overlap
+    from rewarm.report.overlap import overlap_caption, overlap_table
+    from rewarm.runs.files import write_record
+    from rewarm.runs.overlap import check_share, overlap_text
+    from rewarm.training.progress import show_preparation
+
+    limit = None if fail_above is None else _share("--fail-above", fail_above)
+    similarity, share = _share("--jaccard", jaccard), _share("--ngrams", ngrams)
+    loaded = _load(file, settings, root)
+    folder = _prepared(loaded, prepared)
+    data = open_campaign(loaded.campaign, loaded.root, folder, loaded.commits)
+    with show_preparation(_console(), "comparing") as on_progress:
+        measured = measure_overlap(
+            data, jaccard=similarity, ngram_limit=share, workers=workers, on_progress=on_progress
+        )
+    path = overlap_file(folder)
+    write_record(path, measured)
+    if as_json:
+        typer.echo(measured.model_dump_json(indent=2))
+    else:
+        console = _console(error=False)
+        console.print(overlap_table(measured))
+        console.print(overlap_caption(measured), markup=False)
+        console.print(f"{overlap_text(measured)}; every document concerned: {path}", markup=False)
+    if limit is not None:
+        check_share(measured, limit, f"--fail-above allows {fail_above}")
 
 
 @app.command()
@@ -370,6 +421,17 @@ def _load(file: Path, settings: list[str] | None, root: Path | None) -> "LoadedC
     return load_campaign(file, settings or (), root=root)
 
 
+def _share(option: str, text: str) -> "Fraction":
+    """Return the share that an option gives."""
+    from rewarm.campaign.quantities import parse_share
+    from rewarm.errors import CampaignError
+
+    try:
+        return parse_share(text)
+    except ValueError as error:
+        raise CampaignError(f"{option}: {error}") from error
+
+
 def _with_sides(
     settings: list[str] | None, sides: dict[str, tuple[str, int | None]], ranks: int | None
 ) -> list[str]:
@@ -467,6 +529,7 @@ def _carry_out(
     from rewarm.models.hub import check_here, download
     from rewarm.plan import make_plan
     from rewarm.report import read_run, terminal_table, verdict
+    from rewarm.runs.overlap import overlap_text
     from rewarm.training.campaign import is_finished, train_campaign
     from rewarm.training.progress import show_preparation
     from rewarm.training.supervisor import end_with_supervisor
@@ -500,10 +563,12 @@ def _carry_out(
         world.ranks.together(lambda: check_here(loaded), world.ranks.words)
         made = make_plan(loaded)  # anew: the size of a model is known once it is here
         world.ranks.first_alone(prepare_all)
+        data = open_campaign(loaded.campaign, loaded.root, folder, loaded.commits)
+        messages.print(f"note: {overlap_text(data.overlap)}", markup=False, soft_wrap=True)
         train_campaign(
             made,
             run,
-            open_campaign(loaded.campaign, loaded.root, folder, loaded.commits),
+            data,
             world=world,
             console=messages,
             allow_changes=allow_changes,
