@@ -34,7 +34,7 @@ def overlap_text(record: OverlapRecord | None) -> str:
     count = worst(record)
     if count.concerned_documents == 0:
         return "no validation document is also training text"
-    return f"{_finding(count)}, so its loss flatters"
+    return f"{_finding(count)}, so its loss looks better than it is"
 
 
 def check_overlap(record: OverlapRecord | None, limit: Fraction | None) -> None:

@@ -7,14 +7,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from rewarm.data.overlap.decoding import Decode
 from rewarm.data.overlap.index import ValidationIndex
 from rewarm.data.overlap.scan import Findings
 from rewarm.data.store import TokenStore
-from rewarm.data.tokenizer import Tokenizer
 from rewarm.runs.records import ALL_TRAINING, OverlapCount, OverlapFound
 
 _BEGINNING = 100
-"""Characters (and tokens, which have at least as many) by which a document can be recognised."""
+"""Characters by which a document can be recognised."""
+_LONGEST_CHARACTER = 4
+"""Bytes, and so tokens, that a character has at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,19 +102,17 @@ class Counting:
             concerned_tokens=int(tokens[concerned].sum()),
         )
 
-    def found(
-        self, validation: str, store: TokenStore, tokenizer: Tokenizer
-    ) -> Iterator[OverlapFound]:
+    def found(self, validation: str, store: TokenStore, decode: Decode) -> Iterator[OverlapFound]:
         """Yield the documents of one validation set that are concerned, in order."""
         numbers = self.index.numbers[validation]
         for number in range(numbers.start, numbers.stop):
             document = number - numbers.start
             for pair in self._pairs(number):
-                ids = store.document(document)[:_BEGINNING]
+                (text,) = decode([store.document(document)[: _BEGINNING * _LONGEST_CHARACTER]])
                 yield OverlapFound(
                     validation=validation,
                     document=document,
-                    begins=tokenizer.decode(ids)[:_BEGINNING],
+                    begins=text[:_BEGINNING],
                     train=pair.train,
                     train_document=pair.train_document,
                     train_source=pair.train_source,

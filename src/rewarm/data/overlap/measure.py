@@ -58,7 +58,8 @@ def measure_overlap(
     """
     _check_share("similarity of near-duplicates", jaccard, is_allowed=0 < jaccard <= 1)
     _check_share("share of n-grams", ngram_limit, is_allowed=0 <= ngram_limit <= 1)
-    index = build_index(data.validation, decoder(data.tokenizer), float(jaccard))
+    decode = decoder(data.tokenizer)
+    index = build_index(data.validation, decode, float(jaccard))
     findings = _read_training(data, index, workers, on_progress)
     groups = {
         train: group(index, {source: findings[source] for source in sources})
@@ -77,7 +78,7 @@ def measure_overlap(
         found=[
             found
             for name, store in data.validation.items()
-            for found in counting.found(name, store, data.tokenizer)
+            for found in counting.found(name, store, decode)
         ],
     )
 
