@@ -186,8 +186,10 @@ def overlap(
     root: Root = None,
     prepared: Prepared = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that compare text.")] = 2,
-    jaccard: Annotated[str, typer.Option(help="Similarity of near-duplicates, from …")] = "80%",
-    ngrams: Annotated[str, typer.Option(help="Share of 13-grams that counts, above …")] = "20%",
+    jaccard: Annotated[str, typer.Option(help="Least similarity of near-duplicates.")] = "80%",
+    ngrams: Annotated[
+        str, typer.Option(help="Share of 13-grams above which a document counts.")
+    ] = "20%",
     fail_above: Annotated[
         str | None, typer.Option(help="Exit with 3 if more of a set's documents are concerned.")
     ] = None,
@@ -219,7 +221,7 @@ def overlap(
         console = _console(error=False)
         console.print(overlap_table(measured))
         console.print(overlap_caption(measured), markup=False)
-        console.print(f"{overlap_text(measured)}; every document concerned: {path}", markup=False)
+        console.print(f"{overlap_text(measured)}; record: {path}", markup=False, soft_wrap=True)
     if limit is not None:
         check_share(measured, limit, f"--fail-above allows {fail_above}")
 
