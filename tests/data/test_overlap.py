@@ -313,5 +313,20 @@ def test_near_duplicates_have_the_signs_that_are_needed(data, tokenizer):
     assert (counts - can_lack >= index.signs_needed).all()
 
 
+def test_a_near_duplicate_that_lacks_the_rarest_runs_is_found(data):
+    """40 of 50 runs are in common, just enough; the ten missing ones are the first to be looked for."""
+    words = [f"w{i}" for i in range(54)]
+    start = " ".join(words[:44])
+    record = measure_overlap(data({"a": [start]}, {"a": [" ".join(words), start + " end"]}))
+    near = {f.document: f.value for f in record.found if f.kind == "near"}
+    assert near == {0: 40 / 50, 1: 40 / 41}
+
+
+def test_the_first_document_is_named_as_any_other(data):
+    text = prose(1)
+    record = measure_overlap(data({"a": [text, prose(2)]}, {"a": [text]}))
+    assert found(record) == {("a", 0, "a", 0, "exact"), ("a", 0, "a", 0, "ngram")}
+
+
 def test_a_single_source_is_all_there_is():
     assert training_groups(["a"]) == {"a": ["a"]}
