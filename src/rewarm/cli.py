@@ -17,6 +17,8 @@ import typer
 from rewarm.errors import InterruptedRunError, RankLostError, RewarmError
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
     from rich.console import Console
 
     from rewarm.campaign import LoadedCampaign
@@ -106,7 +108,7 @@ def plan(
     arm: Annotated[str | None, typer.Option(help="With --to: its arm, if arms differ.")] = None,
 ) -> None:
     """Say what a campaign will do and cost, before it runs; with --ranks, what each rank holds."""
-    from rewarm.data.datasets import file_problems
+    from rewarm.data.datasets import file_problems, measured_overlap
     from rewarm.errors import CampaignError
     from rewarm.plan import make_plan
     from rewarm.plan.choice import choose_layouts
@@ -115,6 +117,7 @@ def plan(
     from rewarm.plan.epochs import check_epochs, in_tokens
     from rewarm.plan.layout_text import print_layouts, record_json
     from rewarm.plan.text import memory_warnings, print_plan
+    from rewarm.runs.overlap import overlap_note
 
     if price is not None and throughput is None:
         raise CampaignError("--price is of an hour, so --throughput is needed to know the hours")
@@ -136,6 +139,8 @@ def plan(
     notes += file_problems(loaded.campaign, loaded.root)
     if layouts is None:
         notes += memory_warnings(made, costs)
+    measured = measured_overlap(loaded.campaign, _prepared(loaded, prepared))
+    notes.append(overlap_note(measured, loaded.campaign.evaluation.max_overlap))
     console = _console(error=False)
     print_plan(console, made, costs, sizes, notes)
     if layouts is not None:
@@ -177,6 +182,53 @@ def prepare(
         typer.echo(f"{name}: {store.tokens:,} tokens, {store.documents:,} documents")
     for name, store in data.validation.items():
         typer.echo(f"{name}, validation: {store.tokens:,} tokens, {store.documents:,} documents")
+
+
+@app.command()
+def overlap(
+    file: CampaignFile,
+    settings: Settings = None,
+    root: Root = None,
+    prepared: Prepared = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that compare text.")] = 2,
+    jaccard: Annotated[str, typer.Option(help="Least similarity of near-duplicates.")] = "80%",
+    ngrams: Annotated[
+        str, typer.Option(help="Share of 13-grams above which a document counts.")
+    ] = "20%",
+    fail_above: Annotated[
+        str | None, typer.Option(help="Exit with 3 if more of a set's documents are concerned.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+) -> None:
+    """Measure how much of the validation text is training text, on the prepared tokens."""
+    from rewarm.data.datasets import open_campaign
+    from rewarm.data.overlap.kept import overlap_file
+    from rewarm.data.overlap.measure import measure_overlap
+    from rewarm.report.overlap import overlap_caption, overlap_table
+    from rewarm.runs.files import write_record
+    from rewarm.runs.overlap import check_share, overlap_text
+    from rewarm.training.progress import show_preparation
+
+    limit = None if fail_above is None else _share("--fail-above", fail_above)
+    similarity, share = _share("--jaccard", jaccard), _share("--ngrams", ngrams)
+    loaded = _load(file, settings, root)
+    folder = _prepared(loaded, prepared)
+    data = open_campaign(loaded.campaign, loaded.root, folder, loaded.commits)
+    with show_preparation(_console(), "comparing") as on_progress:
+        measured = measure_overlap(
+            data, jaccard=similarity, ngram_limit=share, workers=workers, on_progress=on_progress
+        )
+    path = overlap_file(folder)
+    write_record(path, measured)
+    if as_json:
+        typer.echo(measured.model_dump_json(indent=2))
+    else:
+        console = _console(error=False)
+        console.print(overlap_table(measured))
+        console.print(overlap_caption(measured), markup=False)
+        console.print(f"{overlap_text(measured)}; record: {path}", markup=False, soft_wrap=True)
+    if limit is not None:
+        check_share(measured, limit, f"--fail-above allows {fail_above}")
 
 
 @app.command()
@@ -391,6 +443,17 @@ def _load(file: Path, settings: list[str] | None, root: Path | None) -> "LoadedC
     return load_campaign(file, settings or (), root=root)
 
 
+def _share(option: str, text: str) -> "Fraction":
+    """Return the share that an option gives."""
+    from rewarm.campaign.quantities import parse_share
+    from rewarm.errors import CampaignError
+
+    try:
+        return parse_share(text)
+    except ValueError as error:
+        raise CampaignError(f"{option}: {error}") from error
+
+
 def _with_sides(
     settings: list[str] | None,
     tp: int | None,
@@ -494,6 +557,7 @@ def _carry_out(
     from rewarm.plan import make_plan
     from rewarm.plan.choice import choose_layouts
     from rewarm.report import read_run, terminal_table, verdict
+    from rewarm.runs.overlap import overlap_text
     from rewarm.training.campaign import is_finished, train_campaign
     from rewarm.training.supervisor import end_with_supervisor
 
@@ -510,10 +574,12 @@ def _carry_out(
         made = make_plan(here)  # anew: the size of a model is known once it is here
         choose_layouts(made, ranks.size)
         ranks.first_alone(lambda: _prepare_tokens(here, folder, workers))
+        data = open_campaign(here.campaign, here.root, folder, here.commits)
+        messages.print(f"note: {overlap_text(data.overlap)}", markup=False, soft_wrap=True)
         train_campaign(
             made,
             run,
-            open_campaign(here.campaign, here.root, folder, here.commits),
+            data,
             world=world,
             console=messages,
             allow_changes=allow_changes,
@@ -531,9 +597,8 @@ def _download_once(loaded: "LoadedCampaign", ranks: "Ranks") -> "LoadedCampaign"
     """Download what is on the hub on the first rank; all of them go on with its commits."""
     from rewarm.models.hub import check_here, download
 
-    commits: dict[str, str] = {}
-    ranks.first_alone(lambda: commits.update(download(loaded).commits))
-    here = replace(loaded, commits=ranks.gather(commits)[0])
+    downloaded = ranks.first_alone(lambda: dict(download(loaded).commits))
+    here = replace(loaded, commits=ranks.gather(downloaded)[0] or {})
     ranks.together(lambda: check_here(here), ranks.words)
     return here
 

@@ -303,6 +303,9 @@ class Evaluation(_Table):
     step alone) …"""
     final_every: Positive = 10
     """… sampled every so many steps (paper section 6.2)."""
+    max_overlap: Share | None = None
+    """Largest share of a validation set's documents that may be training text as well, as `rewarm overlap`
+    measures it; training does not begin above it, nor before it is measured. No limit by default."""
     prompts: list[str] = []
     """Texts that the finished model of every stage continues."""
     prompt_tokens: Positive = 48

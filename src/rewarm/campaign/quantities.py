@@ -108,6 +108,24 @@ TokenCount = Annotated[InstanceOf[Quantity], _quantity("tokens"), _AS_TEXT]
 """A number of tokens."""
 
 
+def parse_share(text: str) -> Fraction:
+    """Read a percentage.
+
+    Raises:
+        ValueError: it is none.
+
+    >>> parse_share("0.5%")
+    Fraction(1, 200)
+    """
+    try:
+        quantity = parse_quantity(text)
+    except ValueError:
+        quantity = None
+    if quantity is None or quantity.unit != "%":
+        raise ValueError(f'{text!r} is not a share; write for example "5%"')
+    return quantity.amount / 100
+
+
 def _fraction(value: object) -> Fraction:
     """Read a share: "5%", 0.05, or a fraction."""
     if isinstance(value, Fraction):

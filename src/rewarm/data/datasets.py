@@ -14,6 +14,7 @@ from pathlib import Path
 from rewarm.campaign import Campaign, Text
 from rewarm.campaign.hub import NO_COMMITS, hub_name, tokenizer_file
 from rewarm.data.documents import TextFiles, TextSource
+from rewarm.data.overlap.kept import kept_overlap, overlap_file
 from rewarm.data.prepare import prepare_split
 from rewarm.data.progress import Progress
 from rewarm.data.python_sources import PythonCode, PythonDocs
@@ -21,6 +22,7 @@ from rewarm.data.store import TokenStore
 from rewarm.data.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 from rewarm.errors import DataError
 from rewarm.replay import derive_key
+from rewarm.runs.records import OverlapRecord
 
 DOCUMENT_SEED = 1234
 """Documents are permuted once, when they are written. The campaign's seed then orders the sequences, so that
@@ -40,6 +42,8 @@ class PreparedData:
     """Training tokens by source: `dataset`, or `dataset/domain`."""
     validation: Mapping[str, TokenStore]
     """Validation tokens by dataset."""
+    overlap: OverlapRecord | None = None
+    """How much of the validation text is training text, if that was measured on these very tokens."""
 
     def num_windows(self, source: str, sequence_length: int) -> int | None:
         """Return the sequences in the whole text of a source; None for what is no source."""
@@ -108,6 +112,7 @@ def open_campaign(
     """Open the tokens of a campaign; the arguments are those of `prepare_campaign`.
 
     Raises:
+        CheckpointError: the record of the overlap is damaged.
         DataError: a split is not prepared, or damaged.
         MismatchError: a split was made with another tokenizer.
     """
@@ -127,6 +132,16 @@ def open_campaign(
             name: TokenStore.open(validation_folder(prepared, name), tokenizer=made_by)
             for name in campaign.data
         },
+        overlap=measured_overlap(campaign, prepared),
+    )
+
+
+def measured_overlap(campaign: Campaign, prepared: Path) -> OverlapRecord | None:
+    """Return the overlap that was measured on a campaign's tokens as they are now; see `kept_overlap`."""
+    return kept_overlap(
+        overlap_file(prepared),
+        train={leaf: train_folder(prepared, leaf) for leaf in campaign.leaves()},
+        validation={name: validation_folder(prepared, name) for name in campaign.data},
     )
 
 

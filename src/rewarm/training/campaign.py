@@ -23,6 +23,7 @@ from rewarm.plan.record import run_record
 from rewarm.runs.files import read_record, write_bytes, write_record
 from rewarm.runs.folder import RunFolder
 from rewarm.runs.lock import locked
+from rewarm.runs.overlap import check_overlap
 from rewarm.runs.records import ExitRecord, ResolvedRecord, RunRecord
 from rewarm.training.hub_commits import check_commits, recorded_commits
 from rewarm.training.job import Job
@@ -56,6 +57,7 @@ def train_campaign(
         require_bitwise: refuse to go on where the last bits would differ from one run.
 
     Raises:
+        DataError: more validation text is training text than the campaign allows, or that is not measured.
         LockedError: another process is at work in the folder.
         RankLostError: another rank did not answer.
         MismatchError: the campaign was changed since, or the data was.
@@ -82,12 +84,17 @@ def _begin(
     plan: Plan, run: RunFolder, data: PreparedData, world: World, *, allow_changes: bool
 ) -> None:
     """Write down what is to be done."""
+    check_overlap(data.overlap, plan.campaign.evaluation.max_overlap)
     _check_changes(plan, run, allow_changes=allow_changes)
     check_commits(plan.loaded, run)
     run.exit.unlink(missing_ok=True)
     write_bytes(run.campaign_file, plan.loaded.text.encode())
     write_record(run.plan, run_record(plan))
     write_record(run.resolved, _resolved(plan, run, data, world))
+    if data.overlap is None:
+        run.overlap.unlink(missing_ok=True)  # what is there was measured on other tokens
+    else:
+        write_record(run.overlap, data.overlap)
 
 
 def _check_shared(run: RunFolder, ranks: Ranks) -> None:

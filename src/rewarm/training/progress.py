@@ -110,8 +110,10 @@ def clock(seconds: float) -> str:
 
 
 @contextmanager
-def show_preparation(console: Console) -> Generator[Callable[[str, Preparation], None]]:
-    """Show how far text has become tokens: give what it returns to `prepare_campaign`."""
+def show_preparation(
+    console: Console, doing: str = "preparing"
+) -> Generator[Callable[[str, Preparation], None]]:
+    """Show how far work on text is: give what it returns to `prepare_campaign` or `measure_overlap`."""
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -136,7 +138,7 @@ def show_preparation(console: Console) -> Generator[Callable[[str, Preparation],
         )
         if not console.is_terminal and split not in said:
             said.add(split)
-            console.print(f"preparing {split}")
+            console.print(f"{doing} {split}")
 
     with bar:
         yield on_progress
