@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import tokenizers
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import decoders, models, pre_tokenizers
 
@@ -105,7 +105,6 @@ def found(record, *, train=None):
     }
 
 
-@settings(deadline=None)  # the first call makes tables
 @given(st.lists(ANY_TEXT, min_size=2, max_size=5), st.integers(1, 4))
 def test_texts_have_equal_hashes_where_their_words_are_equal(texts, length):
     """The hashes of a batch against word lists made letter by letter."""
@@ -130,7 +129,6 @@ def test_case_and_punctuation_do_not_count_and_letters_do():
     assert a == b != c
 
 
-@settings(deadline=None)
 @given(st.sets(st.integers(0, 2**64 - 1)), st.lists(st.integers(0, 2**64 - 1)))
 def test_the_set_finds_its_members_and_nothing_else(members, others):
     values = np.array(sorted(members), np.uint64)
@@ -140,7 +138,6 @@ def test_the_set_finds_its_members_and_nothing_else(members, others):
     assert where.tolist() == [i for i, each in enumerate(asked.tolist()) if each in members]
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 299), min_size=1, max_size=50))
 def test_the_table_decodes_as_the_library_does(tokenizer, ids):
     ids = np.array([each for each in ids if each != tokenizer.end_of_text], np.uint16)

@@ -33,7 +33,7 @@ def reader(num_windows: int, kind: str, part: SourcePart | None = None) -> Sourc
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(NUMBERS, st.integers(1, 5), st.data())
 def test_arrays_say_what_the_order_and_the_part_say(kind, num_windows, num_pieces, data):
     piece = data.draw(st.integers(0, min(num_pieces, num_windows) - 1))

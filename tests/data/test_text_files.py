@@ -47,7 +47,7 @@ def test_a_text_file_is_one_document_taken_as_it_is(tmp_path, kind, compression)
     assert read(tmp_path, "*") == [expected]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=30)), st.data())
 def test_the_size_of_the_pieces_does_not_matter(tmp_path_factory, lines, data):
     rows = [text for text in lines if text.strip() and "\0" not in text]

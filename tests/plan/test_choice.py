@@ -50,7 +50,7 @@ def refusal(ranks, **settings) -> str:
 
 
 @given(st.sampled_from(sorted(PRESETS)), st.sampled_from([1, 2, 4, 8, 16, 64]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_every_choice_uses_all_ranks_and_fits_or_says_that_it_does_not(preset, ranks):
     choice = chosen(ranks, preset=preset)
     layout = choice.layout

@@ -58,9 +58,7 @@ def test_compute_equivalent_replay_takes_the_place_of_new_tokens(planned, pieces
 
 
 @given(st.integers(1, 99), st.integers(1, 400))
-@settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_additive_replay_comes_on_top(planned, pieces, percent, steps):
     """The new sequences are those of the budget, to a step; the replay has its share of the whole."""
     additive = f'{{ share = "{percent}%", mode = "additive" }}'
@@ -219,9 +217,7 @@ STEPS = st.integers(2, 60)
 
 
 @given(STEPS, STEPS, STEPS, st.integers(1, 60))
-@settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_replay_never_reads_what_was_not_seen(planned, pieces, first, second, third, percent):
     """Every replayed sequence was read as new on the way, whatever the lengths and the order."""
     text = pieces["pretrain"] + pieces["update"] + pieces["third"]

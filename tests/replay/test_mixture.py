@@ -33,7 +33,7 @@ WEIGHTS = st.one_of(
 MIXTURES = st.integers(1, 40).flatmap(
     lambda num: st.fixed_dictionaries({f"source {i}": WEIGHTS for i in range(num)})
 )
-SLOW = settings(deadline=None, max_examples=40)
+SLOW = settings(max_examples=40)
 
 
 def walked(mixture: Mixture, length: int, start: int = 0) -> list[dict[str, int]]:
@@ -114,7 +114,7 @@ def test_every_source_is_near_its_share_at_every_position(weights):
         assert worst_error(weights, counts) < BOUND
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(MIXTURES, LENGTHS)
 def test_every_source_is_near_its_share_at_any_length(weights, length):
     counts = Mixture.of(weights).counts(length)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rewarm.replay import EpochOrder
 from rewarm.replay.order import BLOCK, Blocks
 
-SLOW = settings(deadline=None, max_examples=25)
+SLOW = settings(max_examples=25)
 KINDS = ["shuffled", "blocks", "sequential"]
 LENGTHS = st.one_of(
     st.integers(1, 40),

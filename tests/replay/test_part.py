@@ -11,7 +11,7 @@ from rewarm.errors import DataError
 from rewarm.replay import SourcePart
 from rewarm.replay.part import Windows
 
-SLOW = settings(deadline=None, max_examples=60)
+SLOW = settings(max_examples=60)
 SPANS = st.integers(1, 400)
 PIECES = st.integers(1, 9)
 
