@@ -44,6 +44,7 @@ class Texts:
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch):
     monkeypatch.setattr("rewarm.data.prepare.CHUNK_BYTES", 1000)
+    monkeypatch.setattr("rewarm.data.encoders._SAMPLE_CHARACTERS", 1000)
 
 
 @pytest.fixture

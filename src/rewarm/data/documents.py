@@ -20,7 +20,7 @@ _TEXT_SUFFIXES = tuple(kind + more for kind in (".txt", ".md") for more in _COMP
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One text, and where it is from."""
+    """One text, or a piece of one, and where it is from."""
 
     text: str
     """The text: not empty, no NUL, and always representable in UTF-8."""
@@ -28,6 +28,8 @@ class Document:
     """Where to find it, such as `data/a.jsonl.zst:12`."""
     read_bytes: int = 0
     """Bytes of the source's files read when this document came out; 0 where it has no files."""
+    ends: bool = True
+    """Whether the text ends here; if not, the next piece goes on with it."""
 
 
 class TextSource(Protocol):
