@@ -398,7 +398,8 @@ def _known_sizes(
 ) -> tuple[dict[str, int], list[str]]:
     """Return the tokens of each source, prepared or declared, and what is not there yet."""
     from rewarm.data.datasets import train_folder
-    from rewarm.data.manifest import MANIFEST, read_manifest
+    from rewarm.data.manifest import MANIFEST
+    from rewarm.data.manifest_file import read_manifest
 
     sizes: dict[str, int] = {}
     notes: list[str] = []

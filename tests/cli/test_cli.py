@@ -11,7 +11,7 @@ from tests.training.running import traces
 
 from rewarm.campaign import PRESETS, load_campaign
 from rewarm.campaign.starters import STARTERS
-from rewarm.data.manifest import read_manifest
+from rewarm.data.manifest_file import read_manifest
 from rewarm.plan import make_plan
 from rewarm.runs.files import read_record, read_records
 from rewarm.runs.folder import RunFolder

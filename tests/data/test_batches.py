@@ -51,9 +51,9 @@ def test_a_batch_holds_the_sequences_of_its_positions(batches):
         assert batch.tokens.shape == (4, LENGTH + 1)
         for row, tokens in enumerate(batch.tokens):
             draw = batches.stream.at((step - 1) * 4 + row)
-            expected = batches.stores[draw.source].read([orders[draw.source](draw.place)], LENGTH)[
-                0
-            ]
+            expected = batches.stores[draw.source].windows(
+                [orders[draw.source](draw.place)], LENGTH
+            )[0]
             assert tokens.tolist() == expected.tolist()
         assert (batch.new, batch.replayed) == ({"new": 3}, {"old": 1})
 
@@ -62,7 +62,7 @@ def test_one_epoch_reads_every_sequence_once(batches):
     orders = batches.orders()
     length = orders["new"].length
     firsts = sorted(
-        int(batches.stores["new"].read([orders["new"](i)], LENGTH)[0, 0]) for i in range(length)
+        int(batches.stores["new"].windows([orders["new"](i)], LENGTH)[0, 0]) for i in range(length)
     )
     assert firsts == [1001 + LENGTH * i for i in range(length)]
 

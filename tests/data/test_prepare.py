@@ -214,7 +214,7 @@ def test_progress_goes_forward_to_the_end(tmp_path, source, texts, tokenizer):
     seen = []
     manifest = prepare(source, tmp_path / "store", tokenizer, on_progress=seen.append)
     size = (tmp_path / "a.jsonl").stat().st_size
-    for phase, total_bytes in (("encode", size), ("write", manifest.files["tokens.bin"].num_bytes)):
+    for phase, total_bytes in (("encode", size), ("write", manifest.shards[0].files[0].num_bytes)):
         reports = [each for each in seen if each.phase == phase]
         assert [each.done_bytes for each in reports] == sorted(each.done_bytes for each in reports)
         assert {each.total_bytes for each in reports} == {total_bytes}

@@ -46,9 +46,9 @@ def test_windows_and_documents_are_slices_of_the_tokens(write, documents, vocabu
         tokens = [token for ids in documents for token in ids]
         count = (len(tokens) - 1) // length
         assert (store.tokens, store.documents) == (len(tokens), len(documents))
-        assert store.num_sequences(length) == count
+        assert store.num_windows(length) == count
         indices = draw.choices(range(count), k=7) if count else []
-        windows = store.read(indices, length)
+        windows = store.windows(indices, length)
         assert windows.shape == (len(indices), length + 1)
         assert windows.dtype == (np.uint16 if vocabulary == 100 else np.int32)
         assert windows.tolist() == [tokens[i * length : (i + 1) * length + 1] for i in indices]
@@ -58,22 +58,22 @@ def test_windows_and_documents_are_slices_of_the_tokens(write, documents, vocabu
 
 def test_what_is_read_is_a_copy(folder):
     store = TokenStore.open(folder)
-    store.read([0], 4)[:] = 9
+    store.windows([0], 4)[:] = 9
     store.document(1)[:] = 9
     assert store.document(1).tolist() == DOCUMENTS[1]
 
 
 def test_windows_outside_are_refused(folder):
     store = TokenStore.open(folder)
-    count = store.num_sequences(8)
-    assert len(store.read([count - 1], 8)) == 1
+    count = store.num_windows(8)
+    assert len(store.windows([count - 1], 8)) == 1
     for index in (-1, count):
         with pytest.raises(IndexError, match=f"0 to {count - 1}"):
-            store.read([0, index], 8)
+            store.windows([0, index], 8)
     with pytest.raises(TypeError, match="whole numbers"):
-        store.read([0.5], 8)
+        store.windows([0.5], 8)
     with pytest.raises(DataError, match="length of 0"):
-        store.read([0], 0)
+        store.windows([0], 0)
     for number in (-1, len(DOCUMENTS)):
         with pytest.raises(IndexError):
             store.document(number)
@@ -91,7 +91,7 @@ def test_a_flipped_bit_in_the_tokens_is_found_before_it_is_given_out(folder):
         store = TokenStore.open(folder)
         block = bit // 8 // BLOCK_BYTES
         with pytest.raises(DataError, match=f"tokens.bin: block {block} "):
-            store.read(range(store.num_sequences(1)), 1)
+            store.windows(range(store.num_windows(1)), 1)
         with pytest.raises(DataError, match=f"block {block} .*rewarm prepare"):
             store.verify()
 
@@ -170,7 +170,8 @@ def test_negative_ids_are_refused(tmp_path, write):
     manifest = write(tmp_path, [[5, 0]], 70_000)
     content = np.array([-1, 0], "<i4").tobytes()
     (tmp_path / "tokens.bin").write_bytes(content)
-    manifest = replace(manifest, blocks=[xxhash.xxh3_64_hexdigest(content)])
+    shard = replace(manifest.shards[0], blocks=[xxhash.xxh3_64_hexdigest(content)])
+    manifest = replace(manifest, shards=[shard])
     (tmp_path / "manifest.json").write_bytes(manifest.to_bytes())
     with pytest.raises(DataError, match="outside the vocabulary"):
         TokenStore.open(tmp_path).document(0)
@@ -180,7 +181,7 @@ def test_verification_says_how_far_it_is(folder):
     seen = []
     store = TokenStore.open(folder)
     store.verify(seen.append)
-    total = sum(file.num_bytes for file in store.manifest.files.values())
+    total = store.manifest.num_bytes
     assert [each.done_bytes for each in seen] == sorted(each.done_bytes for each in seen)
     assert (seen[-1].done_bytes, seen[-1].total_bytes, seen[-1].tokens) == (
         total,

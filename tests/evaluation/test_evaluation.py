@@ -49,7 +49,7 @@ def part(model) -> Part:
 
 @pytest.mark.parametrize("at_once", [1, 4, 16])
 def test_the_loss_is_the_mean_of_the_models_own(model, part, store, at_once):
-    tokens = torch.from_numpy(store.read(range(10), LENGTH).astype(np.int64))
+    tokens = torch.from_numpy(store.windows(range(10), LENGTH).astype(np.int64))
     logits = model(input_ids=tokens[:, :-1]).logits
     expected = torch.nn.functional.cross_entropy(
         logits.flatten(0, 1).double(), tokens[:, 1:].flatten()

@@ -87,7 +87,7 @@ def test_an_update_starts_from_the_weights_of_the_folder_and_replays_the_declare
     model = LlamaForCausalLM.from_pretrained(base / "base").eval()
     for dataset in ("old", "new"):
         store = TokenStore.open(tiny.prepared / dataset / "validation")
-        tokens = torch.from_numpy(store.read(range(8), 16).astype(np.int64))
+        tokens = torch.from_numpy(store.windows(range(8), 16).astype(np.int64))
         with torch.no_grad():
             logits = model(input_ids=tokens[:, :-1]).logits
         expected = cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten()).item()

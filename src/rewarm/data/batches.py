@@ -64,7 +64,7 @@ class Batches:
         """
         found: dict[str, EpochOrder] = {}
         for source, store in self.stores.items():
-            length = store.num_sequences(self.sequence_length)
+            length = store.num_windows(self.sequence_length)
             if length < 1:
                 raise DataError(
                     f"{source}: {store.tokens:,} tokens are less than one sequence of "
@@ -87,7 +87,7 @@ class Batches:
         for row, draw in enumerate(mine):
             rows_of.setdefault(draw.source, []).append(row)
         parts = {
-            source: self.stores[source].read(
+            source: self.stores[source].windows(
                 [orders[source](mine[row].place) for row in rows], self.sequence_length
             )
             for source, rows in rows_of.items()

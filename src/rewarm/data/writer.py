@@ -14,12 +14,11 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from rewarm.data.files import (
-    make_folder,
-)
+from rewarm.data.files import make_folder
 from rewarm.data.index import MAX_DOCUMENT_TOKENS, index_pieces, token_dtype
-from rewarm.data.manifest import INDEX, MANIFEST, TOKENS, Manifest, StoredFile
+from rewarm.data.manifest import INDEX, MANIFEST, TOKENS, Manifest
 from rewarm.data.progress import Progress, ProgressCallback
+from rewarm.data.shard_record import ShardRecord, StoredFile
 from rewarm.errors import DataError
 from rewarm.storage import storage_errors, sync_folder, temporary_path, write_whole
 
@@ -90,7 +89,9 @@ class _HashedFile:
     @property
     def stored(self) -> StoredFile:
         """Size and hash of what was written so far."""
-        return StoredFile(num_bytes=self.num_bytes, xxh3_128=self._whole.hexdigest())
+        return StoredFile(
+            name=self.path.name, num_bytes=self.num_bytes, xxh3_128=self._whole.hexdigest()
+        )
 
     @property
     def blocks(self) -> list[str]:
@@ -153,19 +154,24 @@ def write_store(  # noqa: PLR0913 - keyword-only, and each is a field of the man
             )
         for piece in index_pieces(lengths, dtype):
             index_file.write(piece)
-        manifest = Manifest(
+        shard = ShardRecord(
+            layout="megatron",
             dtype=dtype.name,
+            tokens=tokens_file.num_bytes // dtype.itemsize,
+            documents=len(lengths),
+            sequences=len(lengths),
+            files=[tokens_file.stored, index_file.stored],
+            blocks=tokens_file.blocks,
+        )
+        manifest = Manifest(
             vocabulary=vocabulary,
             end_of_text=end_of_text,
             tokenizer=tokenizer,
             document_seed=document_seed,
-            documents=len(lengths),
-            tokens=tokens_file.num_bytes // dtype.itemsize,
             text_bytes=text_bytes,
             provenance=[dict(entry) for entry in provenance],
             block_bytes=BLOCK_BYTES,
-            files={TOKENS: tokens_file.stored, INDEX: index_file.stored},
-            blocks=tokens_file.blocks,
+            shards=[shard],
         )
         tokens_file.sync()
         index_file.sync()

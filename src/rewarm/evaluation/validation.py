@@ -20,7 +20,7 @@ def validation_sequences(store: TokenStore, dataset: str, sequence_length: int, 
     Raises:
         DataError: there is not one whole sequence.
     """
-    there = store.num_sequences(sequence_length)
+    there = store.num_windows(sequence_length)
     if there < 1:
         raise DataError(
             f"{dataset}: the validation set has {store.tokens:,} tokens, less than one sequence of "
@@ -48,6 +48,6 @@ def mean_loss(
         at_once: sequences whose losses are added up before they are added to the others. Another number
             gives other last bits.
     """
-    tokens = store.read(range(sequences), sequence_length)
+    tokens = store.windows(range(sequences), sequence_length)
     nats = sum(part.sum().item() for part in losses(tokens).split(at_once))
     return nats / (sequences * sequence_length)
