@@ -17,9 +17,13 @@ import typer
 from rewarm.errors import InterruptedRunError, RankLostError, RewarmError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import Console
 
     from rewarm.campaign import LoadedCampaign
+    from rewarm.data.manifest import Manifest
+    from rewarm.data.store import TokenStore
     from rewarm.plan import Plan
     from rewarm.runs.folder import RunFolder
 
@@ -98,9 +102,11 @@ def plan(
     arm: Annotated[str | None, typer.Option(help="With --to: its arm, if arms differ.")] = None,
 ) -> None:
     """Say what a campaign will do and cost, before it runs; with --ranks, what each rank holds."""
+    from rewarm.data.datasets import bytes_per_token, train_manifests
     from rewarm.errors import CampaignError
     from rewarm.plan import make_plan
     from rewarm.plan.choice import choose_layouts
+    from rewarm.plan.coding import coding_line, coding_warnings
     from rewarm.plan.cost import cost
     from rewarm.plan.drawing import write_picture
     from rewarm.plan.layout_text import print_layouts, record_json
@@ -120,9 +126,14 @@ def plan(
     if as_json:
         typer.echo(record_json(made, layouts))
         return
-    sizes, notes = _known_sizes(loaded, prepared)
+    manifests = train_manifests(loaded.campaign, _prepared(loaded, prepared))
+    sizes, notes = _known_sizes(loaded, manifests)
+    coding = bytes_per_token(manifests)
     console = _console(error=False)
+    notes += coding_warnings(made.datasets, coding)
     print_plan(console, made, cost(made, throughput, price), sizes, notes)
+    if coding:
+        console.print(coding_line(coding))
     if layouts is not None:
         print_layouts(console, layouts)
 
@@ -149,8 +160,10 @@ def prepare(
     workers: Workers = 2,
 ) -> None:
     """Turn a campaign's text into tokens; goes on where it stopped."""
-    from rewarm.data.datasets import prepare_campaign
+    from rewarm.data.datasets import bytes_per_token, prepare_campaign
     from rewarm.models.hub import download
+    from rewarm.plan.coding import coding_warnings
+    from rewarm.plan.plan import datasets_as_met
     from rewarm.training.progress import show_preparation
 
     loaded = _load(file, settings, root)
@@ -163,14 +176,18 @@ def prepare(
             folder,
             workers=workers,
             on_progress=on_progress,
+            on_note=_note,
             commits=loaded.commits,
         )
     for name, commit in loaded.commits.items():
         typer.echo(f"{name}: commit {commit}")
     for name, store in data.train.items():
-        typer.echo(f"{name}: {store.tokens:,} tokens, {store.documents:,} documents")
+        _print_split(name, store)
     for name, store in data.validation.items():
-        typer.echo(f"{name}, validation: {store.tokens:,} tokens, {store.documents:,} documents")
+        _print_split(f"{name}, validation", store)
+    coding = bytes_per_token({name: store.manifest for name, store in data.train.items()})
+    for warning in coding_warnings(datasets_as_met(loaded.campaign), coding):
+        _note(warning)
 
 
 @app.command()
@@ -389,23 +406,36 @@ def _with_sides(
     return found
 
 
+def _note(text: str) -> None:
+    typer.echo(f"note: {text}", err=True)
+
+
+def _print_split(name: str, store: "TokenStore") -> None:
+    """Print what a split came to, and what of it was left out."""
+    from rewarm.data.split_report import read_report
+
+    coded = store.manifest.text_bytes / store.tokens
+    typer.echo(
+        f"{name}: {store.tokens:,} tokens, {store.documents:,} documents, {coded:.2f} bytes per token"
+    )
+    report = read_report(store.folder)
+    for line in report.left_out_lines() if report else ():
+        typer.echo(f"  {line}")
+
+
 def _prepared(loaded: "LoadedCampaign", prepared: Path | None) -> Path:
     return Path("prepared") / loaded.campaign.name if prepared is None else prepared
 
 
 def _known_sizes(
-    loaded: "LoadedCampaign", prepared: Path | None
+    loaded: "LoadedCampaign", manifests: "Mapping[str, Manifest]"
 ) -> tuple[dict[str, int], list[str]]:
     """Return the tokens of each source, prepared or declared, and what is not there yet."""
-    from rewarm.data.datasets import train_folder
-    from rewarm.data.manifest import MANIFEST, read_manifest
-
     sizes: dict[str, int] = {}
     notes: list[str] = []
     for source, (text, _) in loaded.campaign.leaves().items():
-        folder = train_folder(_prepared(loaded, prepared), source)
-        if (folder / MANIFEST).exists():
-            sizes[source] = read_manifest(folder).tokens
+        if source in manifests:
+            sizes[source] = manifests[source].tokens
         elif text.tokens is not None:
             sizes[source] = int(text.tokens.amount)
         else:
@@ -419,7 +449,12 @@ def _print_for_trainer(
     plan: "Plan", trainer: str | None, stage: str | None, arm: str | None, prepared: Path | None
 ) -> None:
     """Print one stage's arguments for another trainer; the notes go to standard error."""
-    from rewarm.data.datasets import tokenizer_path, train_folder, validation_folder
+    from rewarm.data.datasets import (
+        tokenizer_path,
+        train_folder,
+        train_manifests,
+        validation_folder,
+    )
     from rewarm.data.manifest import TOKENS
     from rewarm.errors import CampaignError
     from rewarm.plan.foreign import TokenFiles, find_stage
@@ -436,7 +471,7 @@ def _print_for_trainer(
         train={s: str(train_folder(folder, s) / prefix) for s in loaded.campaign.leaves()},
         validation={d: str(validation_folder(folder, d) / prefix) for d in loaded.campaign.data},
         tokenizer=str(tokenizer_path(loaded.campaign, loaded.root, folder)),
-        tokens=_known_sizes(loaded, prepared)[0],
+        tokens=_known_sizes(loaded, train_manifests(loaded.campaign, folder))[0],
     )
     chosen = find_stage(plan, arm, stage)
     if trainer == "megatron":
@@ -447,7 +482,7 @@ def _print_for_trainer(
         text = neox_text(exported)
     typer.echo(text)
     for note in exported.notes:
-        typer.echo(f"note: {note}", err=True)
+        _note(note)
 
 
 def _carry_out(
@@ -492,6 +527,7 @@ def _carry_out(
                     folder,
                     workers=workers,
                     on_progress=on_progress,
+                    on_note=_note,
                     commits=loaded.commits,
                 )
 

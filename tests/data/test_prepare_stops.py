@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import rewarm
-from rewarm.data.documents import TextFiles
 from rewarm.data.prepare import prepare_split
+from rewarm.data.sources.text_files import TextFiles
 from rewarm.data.store import TokenStore
 from rewarm.errors import DataError
 
@@ -25,7 +25,7 @@ import multiprocessing, os, resource, signal, sys, time
 from pathlib import Path
 
 from rewarm.data import prepare
-from rewarm.data.documents import TextFiles
+from rewarm.data.sources.text_files import TextFiles
 from rewarm.data.tokenizer import load_tokenizer
 from rewarm.errors import RewarmError
 

@@ -15,13 +15,15 @@ from typing import Any
 import xxhash
 
 from rewarm.data.chunks import ChunkedDocuments, ChunkText
-from rewarm.data.documents import TextSource
+from rewarm.data.documents import TextSource, read_documents
 from rewarm.data.encoding import encode_chunks
 from rewarm.data.files import make_folder
 from rewarm.data.index import token_dtype
 from rewarm.data.manifest import MANIFEST
 from rewarm.data.order import document_order
 from rewarm.data.progress import Progress, ProgressCallback
+from rewarm.data.rejects import Rejects
+from rewarm.data.split_report import SplitReport, write_report
 from rewarm.data.store import Manifest, TokenStore, write_store
 from rewarm.data.tokenizer import Tokenizer
 from rewarm.errors import DataError, MismatchError
@@ -54,6 +56,7 @@ def prepare_split(
     *,
     document_seed: int,
     workers: int,
+    rejects: Rejects | None = None,
     on_progress: ProgressCallback | None = None,
 ) -> Manifest:
     """Make the token store of one split; return at once if it is there already.
@@ -64,6 +67,7 @@ def prepare_split(
         tokenizer: what encodes the text.
         document_seed: what the documents' order is drawn with, in [0, 2⁶⁴).
         workers: processes that encode; 1 encodes in this one.
+        rejects: how many bad rows may be left out, and where they are counted; none if not given.
         on_progress: called after each chunk, then while the store is written.
 
     Returns:
@@ -88,12 +92,14 @@ def prepare_split(
         if finished is None:
             _keep_or_clear(folder / _PARTIAL, recipe)
             report = on_progress or _say_nothing
-            encoded = _encode(source, folder / _PARTIAL, tokenizer, workers, report)
+            rejects = rejects or Rejects()
+            encoded = _encode(source, folder / _PARTIAL, tokenizer, workers, rejects, report)
             if _recipe(source, tokenizer, document_seed) != recipe:
                 raise DataError(
                     f"{folder}: the source changed while it was read, so the tokens would be of"
                     " no one text. Run the same command again when it has settled."
                 )
+            write_report(folder, encoded.report(rejects))  # first: a manifest ends the work
             finished = _write(folder, encoded, tokenizer, recipe, report)
         _remove(folder / _PARTIAL)
         return finished
@@ -169,8 +175,15 @@ class _Encoded:
     """What the first pass leaves to the second."""
 
     chunks: list[Path]
+    documents: int
     tokens: int
     text_bytes: int
+
+    def report(self, rejects: Rejects) -> SplitReport:
+        """Return what the text came to."""
+        return SplitReport.of(
+            rejects, documents=self.documents, tokens=self.tokens, text_bytes=self.text_bytes
+        )
 
 
 def _encode(
@@ -178,12 +191,13 @@ def _encode(
     partial: Path,
     tokenizer: Tokenizer,
     workers: int,
+    rejects: Rejects,
     on_progress: ProgressCallback,
 ) -> _Encoded:
     """Encode all text into chunk files."""
     total_bytes = source.num_bytes()
     num_chunks = documents = tokens = text_bytes = 0
-    for counts in encode_chunks(_chunks(source, partial), tokenizer, workers):
+    for counts in encode_chunks(_chunks(source, partial, rejects), tokenizer, workers):
         num_chunks += 1
         documents += counts.documents
         tokens += counts.tokens
@@ -199,6 +213,7 @@ def _encode(
         )
     return _Encoded(
         chunks=[_chunk_path(partial, number) for number in range(num_chunks)],
+        documents=documents,
         tokens=tokens,
         text_bytes=text_bytes,
     )
@@ -209,7 +224,7 @@ def _chunk_path(partial: Path, number: int) -> Path:
     return partial / f"chunk-{number:08d}"
 
 
-def _chunks(source: TextSource, partial: Path) -> Iterator[ChunkText]:
+def _chunks(source: TextSource, partial: Path, rejects: Rejects) -> Iterator[ChunkText]:
     """Cut the text of a source into chunks; where depends on the text alone."""
     texts: list[str] = []
     text_hash = xxhash.xxh3_128()
@@ -224,7 +239,7 @@ def _chunks(source: TextSource, partial: Path) -> Iterator[ChunkText]:
             read_bytes=read_bytes,
         )
 
-    for document in source.documents():
+    for document in read_documents(source, rejects):
         content = document.text.encode()
         text_hash.update(len(content).to_bytes(8, "little"))
         text_hash.update(content)

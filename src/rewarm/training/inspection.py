@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from rewarm.data.manifest import MANIFEST, read_manifest
+from rewarm.data.split_report import read_report
 from rewarm.data.store import TokenStore
 from rewarm.data.tokenizer import load_tokenizer
 from rewarm.engine.manifest import MANIFEST as CHECKPOINT_MANIFEST
@@ -159,6 +160,8 @@ def _describe_store(folder: Path) -> Iterator[str]:
         f"{folder}: {manifest.tokens:,} tokens ({manifest.dtype}), {manifest.documents:,} documents, "
         f"{per_token:.2f} bytes of text per token"
     )
+    report = read_report(folder)
+    yield from (f"  {line}" for line in (report.left_out_lines() if report else ()))
     yield f"  tokenizer {manifest.tokenizer[:16]}…, fingerprint {manifest.fingerprint[:16]}…"
     found = next(
         (p / "tokenizer.json" for p in folder.parents if (p / "tokenizer.json").exists()), None
