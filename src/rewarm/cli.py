@@ -17,9 +17,13 @@ import typer
 from rewarm.errors import InterruptedRunError, RankLostError, RewarmError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import Console
 
     from rewarm.campaign import LoadedCampaign
+    from rewarm.data.manifest import Manifest
+    from rewarm.data.store import TokenStore
     from rewarm.plan import Plan
     from rewarm.runs.folder import RunFolder
 
@@ -98,9 +102,11 @@ def plan(
     arm: Annotated[str | None, typer.Option(help="With --to: its arm, if arms differ.")] = None,
 ) -> None:
     """Say what a campaign will do and cost, before it runs; with --ranks, what each rank holds."""
+    from rewarm.data.datasets import bytes_per_token, train_manifests
     from rewarm.errors import CampaignError
     from rewarm.plan import make_plan
     from rewarm.plan.choice import choose_layouts
+    from rewarm.plan.coding import coding_line, coding_warnings
     from rewarm.plan.cost import cost
     from rewarm.plan.drawing import write_picture
     from rewarm.plan.layout_text import print_layouts, record_json
@@ -120,9 +126,14 @@ def plan(
     if as_json:
         typer.echo(record_json(made, layouts))
         return
-    sizes, notes = _known_sizes(loaded, prepared)
+    manifests = train_manifests(loaded.campaign, _prepared(loaded, prepared))
+    sizes, notes = _known_sizes(loaded, manifests)
+    coding = bytes_per_token(manifests)
     console = _console(error=False)
+    notes += coding_warnings(made.datasets, coding)
     print_plan(console, made, cost(made, throughput, price), sizes, notes)
+    if coding:
+        console.print(coding_line(coding))
     if layouts is not None:
         print_layouts(console, layouts)
 
@@ -147,30 +158,63 @@ def prepare(
     root: Root = None,
     prepared: Prepared = None,
     workers: Workers = 2,
+    encoder: Annotated[
+        str, typer.Option(help="auto, reference or tiktoken; the tokens are the same.")
+    ] = "auto",
+    shard: Annotated[
+        str | None, typer.Option(help="Prepare one part alone, such as 2/8; then --merge 8.")
+    ] = None,
+    merge: Annotated[
+        int | None, typer.Option(min=1, help="Put so many shards together; nothing is copied.")
+    ] = None,
 ) -> None:
     """Turn a campaign's text into tokens; goes on where it stopped."""
-    from rewarm.data.datasets import prepare_campaign
+    from rewarm.data.datasets import (
+        bytes_per_token,
+        merge_campaign,
+        open_campaign,
+        prepare_campaign,
+    )
+    from rewarm.data.encoders import as_wanted
+    from rewarm.data.shards import ShardNumber
+    from rewarm.errors import CampaignError
     from rewarm.models.hub import download
+    from rewarm.plan.coding import coding_warnings
+    from rewarm.plan.plan import datasets_as_met
     from rewarm.training.progress import show_preparation
 
     loaded = _load(file, settings, root)
     folder = _prepared(loaded, prepared)
+    if merge is not None and shard is not None:
+        raise CampaignError("--shard prepares one part and --merge puts all together; give one")
     loaded = download(loaded)
+    if merge is not None:
+        merge_campaign(loaded.campaign, loaded.root, folder, of=merge, commits=loaded.commits)
     with show_preparation(_console()) as on_progress:
-        data = prepare_campaign(
+        prepare_campaign(
             loaded.campaign,
             loaded.root,
             folder,
             workers=workers,
+            encoder=as_wanted(encoder),
+            shard=None if shard is None else ShardNumber.parse(shard),
             on_progress=on_progress,
+            on_note=_note,
             commits=loaded.commits,
         )
+    if shard is not None:
+        typer.echo(f"shard {shard} is prepared; when all are, put them together with --merge")
+        return
+    data = open_campaign(loaded.campaign, loaded.root, folder, loaded.commits)
     for name, commit in loaded.commits.items():
         typer.echo(f"{name}: commit {commit}")
     for name, store in data.train.items():
-        typer.echo(f"{name}: {store.tokens:,} tokens, {store.documents:,} documents")
+        _print_split(name, store)
     for name, store in data.validation.items():
-        typer.echo(f"{name}, validation: {store.tokens:,} tokens, {store.documents:,} documents")
+        _print_split(f"{name}, validation", store)
+    coding = bytes_per_token({name: store.manifest for name, store in data.train.items()})
+    for warning in coding_warnings(datasets_as_met(loaded.campaign), coding):
+        _note(warning)
 
 
 @app.command()
@@ -389,24 +433,36 @@ def _with_sides(
     return found
 
 
+def _note(text: str) -> None:
+    typer.echo(f"note: {text}", err=True)
+
+
+def _print_split(name: str, store: "TokenStore") -> None:
+    """Print what a split came to, and what of it was left out."""
+    from rewarm.data.split_report import read_report
+
+    coded = ""
+    if store.manifest.text_bytes is not None:
+        coded = f", {store.manifest.text_bytes / store.tokens:.2f} bytes per token"
+    typer.echo(f"{name}: {store.tokens:,} tokens, {store.documents:,} documents{coded}")
+    report = read_report(store.name)
+    for line in report.left_out_lines() if report else ():
+        typer.echo(f"  {line}")
+
+
 def _prepared(loaded: "LoadedCampaign", prepared: Path | None) -> Path:
     return Path("prepared") / loaded.campaign.name if prepared is None else prepared
 
 
 def _known_sizes(
-    loaded: "LoadedCampaign", prepared: Path | None
+    loaded: "LoadedCampaign", manifests: "Mapping[str, Manifest]"
 ) -> tuple[dict[str, int], list[str]]:
     """Return the tokens of each source, prepared or declared, and what is not there yet."""
-    from rewarm.data.datasets import train_folder
-    from rewarm.data.manifest import MANIFEST
-    from rewarm.data.manifest_file import read_manifest
-
     sizes: dict[str, int] = {}
     notes: list[str] = []
     for source, (text, _) in loaded.campaign.leaves().items():
-        folder = train_folder(_prepared(loaded, prepared), source)
-        if (folder / MANIFEST).exists():
-            sizes[source] = read_manifest(folder).tokens
+        if source in manifests:
+            sizes[source] = manifests[source].tokens
         elif text.tokens is not None:
             sizes[source] = int(text.tokens.amount)
         else:
@@ -420,7 +476,12 @@ def _print_for_trainer(
     plan: "Plan", trainer: str | None, stage: str | None, arm: str | None, prepared: Path | None
 ) -> None:
     """Print one stage's arguments for another trainer; the notes go to standard error."""
-    from rewarm.data.datasets import tokenizer_path, train_folder, validation_folder
+    from rewarm.data.datasets import (
+        tokenizer_path,
+        train_folder,
+        train_manifests,
+        validation_folder,
+    )
     from rewarm.data.manifest import TOKENS
     from rewarm.errors import CampaignError
     from rewarm.plan.foreign import TokenFiles, find_stage
@@ -437,7 +498,7 @@ def _print_for_trainer(
         train={s: str(train_folder(folder, s) / prefix) for s in loaded.campaign.leaves()},
         validation={d: str(validation_folder(folder, d) / prefix) for d in loaded.campaign.data},
         tokenizer=str(tokenizer_path(loaded.campaign, loaded.root, folder)),
-        tokens=_known_sizes(loaded, prepared)[0],
+        tokens=_known_sizes(loaded, train_manifests(loaded.campaign, folder))[0],
     )
     chosen = find_stage(plan, arm, stage)
     if trainer == "megatron":
@@ -448,7 +509,7 @@ def _print_for_trainer(
         text = neox_text(exported)
     typer.echo(text)
     for note in exported.notes:
-        typer.echo(f"note: {note}", err=True)
+        _note(note)
 
 
 def _carry_out(
@@ -493,6 +554,7 @@ def _carry_out(
                     folder,
                     workers=workers,
                     on_progress=on_progress,
+                    on_note=_note,
                     commits=loaded.commits,
                 )
 

@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,18 @@ Wanted = Literal["auto", "reference", "tiktoken"]
 _SAMPLE_CHARACTERS = 1 << 18
 _SPOT_CHARACTERS = 1 << 13
 _NUM_DRAWN = 300
+
+
+def as_wanted(name: str) -> Wanted:
+    """Return the option that a user wrote.
+
+    Raises:
+        DataError: there is no such encoder.
+    """
+    for wanted in get_args(Wanted):
+        if name == wanted:
+            return wanted
+    raise DataError(f"--encoder {name}: there is {', '.join(get_args(Wanted))}.")
 
 
 class Encoder(Protocol):

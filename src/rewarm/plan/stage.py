@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from rewarm.campaign.campaign import Campaign, Stage, leaf_weights
+from rewarm.campaign.campaign import Campaign, Dataset, HeldOut, Stage, Text, leaf_weights
 from rewarm.campaign.quantities import percent
 from rewarm.errors import CampaignError
 from rewarm.plan.schedules import length_in_steps, make_schedule
@@ -299,7 +299,7 @@ def _key(
         "optimizer": campaign.optimizer.model_dump(mode="json"),
         "precision": campaign.training.precision,
         "sources": {
-            source: leaves[source][0].model_dump(mode="json", include={"train", "source", "text"})
+            source: _text_words(campaign.data[source.partition("/")[0]], leaves[source][0])
             for source in sorted(sources)
         },
         "parent": parent.key if parent else None,
@@ -310,6 +310,19 @@ def _key(
         "stream": _stream_json(stream),
     }
     return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _text_words(dataset: Dataset, text: Text) -> dict[str, Any]:
+    """Return what decides the text of a source; what is not asked for is left out, as older keys have it."""
+    words = text.model_dump(mode="json", include={"train", "source", "text"})
+    more = {"hugging_face": {"from_", "config", "split"}, "rows": True}
+    words |= text.model_dump(mode="json", include=more, exclude_defaults=True)
+    if dataset.domain_column is not None:
+        table = {"train": True, "text": True, "domain_column": True} | more
+        words["of"] = dataset.model_dump(mode="json", include=table)
+    if isinstance(dataset.validation, HeldOut):
+        words["held_out"] = dataset.validation.model_dump(mode="json")
+    return words
 
 
 def _stream_json(stream: Stream) -> dict[str, Any]:

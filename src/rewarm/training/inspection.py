@@ -10,6 +10,7 @@ import orjson
 from rewarm.data.manifest import ADOPTED_SUFFIX, MANIFEST, manifest_path
 from rewarm.data.manifest_file import read_manifest
 from rewarm.data.shard_record import ShardRecord
+from rewarm.data.split_report import read_report
 from rewarm.data.store import TokenStore
 from rewarm.data.tokenizer import load_tokenizer
 from rewarm.engine.manifest import MANIFEST as CHECKPOINT_MANIFEST
@@ -168,6 +169,8 @@ def _describe_store(place: Path) -> Iterator[str]:
     yield (
         f"{place}: {manifest.tokens:,} tokens ({manifest.dtype}), {manifest.documents:,} documents{text}"
     )
+    report = read_report(manifest_path(place).parent)
+    yield from (f"  {line}" for line in (report.left_out_lines() if report else ()))
     yield f"  tokenizer {manifest.tokenizer[:16]}…, fingerprint {manifest.fingerprint[:16]}…"
     path = manifest_path(place)
     if path.name != MANIFEST:
