@@ -17,11 +17,14 @@ import typer
 from rewarm.errors import InterruptedRunError, RankLostError, RewarmError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from fractions import Fraction
 
     from rich.console import Console
 
     from rewarm.campaign import LoadedCampaign
+    from rewarm.data.manifest import Manifest
+    from rewarm.data.store import TokenStore
     from rewarm.engine.ranks import Ranks
     from rewarm.plan import Plan
     from rewarm.runs.folder import RunFolder
@@ -108,10 +111,12 @@ def plan(
     arm: Annotated[str | None, typer.Option(help="With --to: its arm, if arms differ.")] = None,
 ) -> None:
     """Say what a campaign will do and cost, before it runs; with --ranks, what each rank holds."""
-    from rewarm.data.datasets import file_problems, measured_overlap
+    from rewarm.data.campaign_text import pattern_problems
+    from rewarm.data.datasets import bytes_per_token, measured_overlap, train_manifests
     from rewarm.errors import CampaignError
     from rewarm.plan import make_plan
     from rewarm.plan.choice import choose_layouts
+    from rewarm.plan.coding import coding_line, coding_warnings
     from rewarm.plan.cost import cost
     from rewarm.plan.drawing import write_picture
     from rewarm.plan.epochs import check_epochs, in_tokens
@@ -124,7 +129,8 @@ def plan(
     settings = _with_sides(settings, tp, pp, shard, several=ranks is not None)
     loaded = _load(file, settings, root)
     made = make_plan(loaded)
-    sizes, notes = _known_sizes(loaded, prepared)
+    manifests = train_manifests(loaded.campaign, _prepared(loaded, prepared))
+    sizes, notes = _known_sizes(loaded, manifests)
     check_epochs(made, in_tokens(sizes))
     layouts = None if ranks is None else choose_layouts(made, ranks)
     if to is not None or stage is not None or arm is not None:
@@ -136,13 +142,17 @@ def plan(
         typer.echo(record_json(made, layouts))
         return
     costs = cost(made, throughput, price)
-    notes += file_problems(loaded.campaign, loaded.root)
+    notes += pattern_problems(loaded.campaign, loaded.root)
     if layouts is None:
         notes += memory_warnings(made, costs)
+    coding = bytes_per_token(manifests)
+    notes += coding_warnings(made.datasets, coding)
     measured = measured_overlap(loaded.campaign, _prepared(loaded, prepared))
     notes.append(overlap_note(measured, loaded.campaign.evaluation.max_overlap))
     console = _console(error=False)
     print_plan(console, made, costs, sizes, notes)
+    if coding:
+        console.print(coding_line(coding))
     if layouts is not None:
         print_layouts(console, layouts)
 
@@ -167,21 +177,43 @@ def prepare(
     root: Root = None,
     prepared: Prepared = None,
     workers: Workers = 2,
+    encoder: Annotated[
+        str, typer.Option(help="auto, reference or tiktoken; the tokens are the same.")
+    ] = "auto",
+    shard: Annotated[
+        str | None, typer.Option(help="Prepare one part alone, such as 2/8; then --merge 8.")
+    ] = None,
+    merge: Annotated[
+        int | None, typer.Option(min=1, help="Put so many shards together; nothing is copied.")
+    ] = None,
 ) -> None:
     """Turn a campaign's text into tokens; goes on where it stopped."""
-    from rewarm.data.datasets import open_campaign
+    from rewarm.data.datasets import bytes_per_token, merge_campaign, open_campaign
+    from rewarm.errors import CampaignError
     from rewarm.models.hub import download
+    from rewarm.plan.coding import coding_warnings
+    from rewarm.plan.plan import datasets_as_met
 
     loaded = download(_load(file, settings, root))
     folder = _prepared(loaded, prepared)
-    _prepare_tokens(loaded, folder, workers)
+    if merge is not None and shard is not None:
+        raise CampaignError("--shard prepares one part and --merge puts all together; give one")
+    if merge is not None:
+        merge_campaign(loaded.campaign, loaded.root, folder, of=merge, commits=loaded.commits)
+    _prepare_tokens(loaded, folder, workers, encoder, shard)
+    if shard is not None:
+        typer.echo(f"shard {shard} is prepared; when all are, put them together with --merge")
+        return
     data = open_campaign(loaded.campaign, loaded.root, folder, loaded.commits)
     for name, commit in loaded.commits.items():
         typer.echo(f"{name}: commit {commit}")
     for name, store in data.train.items():
-        typer.echo(f"{name}: {store.tokens:,} tokens, {store.documents:,} documents")
+        _print_split(name, store)
     for name, store in data.validation.items():
-        typer.echo(f"{name}, validation: {store.tokens:,} tokens, {store.documents:,} documents")
+        _print_split(f"{name}, validation", store)
+    coding = bytes_per_token({name: store.manifest for name, store in data.train.items()})
+    for warning in coding_warnings(datasets_as_met(loaded.campaign), coding):
+        _note(warning)
 
 
 @app.command()
@@ -479,25 +511,38 @@ def _with_sides(
     return found
 
 
+def _note(text: str) -> None:
+    typer.echo(f"note: {text}", err=True)
+
+
+def _print_split(name: str, store: "TokenStore") -> None:
+    """Print what a split came to, and what of it was left out."""
+    from rewarm.data.split_report import read_report
+
+    coded = ""
+    if store.manifest.text_bytes is not None:
+        coded = f", {store.manifest.text_bytes / store.tokens:.2f} bytes per token"
+    typer.echo(f"{name}: {store.tokens:,} tokens, {store.documents:,} documents{coded}")
+    report = read_report(store.place)
+    for line in report.left_out_lines() if report else ():
+        typer.echo(f"  {line}")
+
+
 def _prepared(loaded: "LoadedCampaign", prepared: Path | None) -> Path:
     return Path("prepared") / loaded.campaign.name if prepared is None else prepared
 
 
 def _known_sizes(
-    loaded: "LoadedCampaign", prepared: Path | None
+    loaded: "LoadedCampaign", manifests: "Mapping[str, Manifest]"
 ) -> tuple[dict[str, int], list[str]]:
     """Return the tokens of each source, prepared or declared, and what is not there yet."""
-    from rewarm.data.datasets import train_folder
-    from rewarm.data.manifest import MANIFEST, read_manifest
     from rewarm.plan.epochs import declared_tokens
 
     sizes = declared_tokens(loaded.campaign)
     notes: list[str] = []
     for source in loaded.campaign.leaves():
-        owner = loaded.campaign.token_owner(source)
-        folder = train_folder(_prepared(loaded, prepared), owner)
-        if (folder / MANIFEST).exists():
-            sizes[source] = read_manifest(folder).tokens
+        if source in manifests:
+            sizes[source] = manifests[source].tokens
         elif source not in sizes:
             notes.append(
                 f"{source} is not prepared and declares no tokens, so its epochs are not known"
@@ -509,7 +554,12 @@ def _print_for_trainer(
     plan: "Plan", trainer: str | None, stage: str | None, arm: str | None, prepared: Path | None
 ) -> None:
     """Print one stage's arguments for another trainer; the notes go to standard error."""
-    from rewarm.data.datasets import tokenizer_path, train_folder, validation_folder
+    from rewarm.data.datasets import (
+        tokenizer_path,
+        train_folder,
+        train_manifests,
+        validation_folder,
+    )
     from rewarm.data.manifest import TOKENS
     from rewarm.errors import CampaignError
     from rewarm.plan.foreign import TokenFiles, find_stage
@@ -526,7 +576,7 @@ def _print_for_trainer(
         train={s: str(train_folder(folder, s) / prefix) for s in loaded.campaign.leaves()},
         validation={d: str(validation_folder(folder, d) / prefix) for d in loaded.campaign.data},
         tokenizer=str(tokenizer_path(loaded.campaign, loaded.root, folder)),
-        tokens=_known_sizes(loaded, prepared)[0],
+        tokens=_known_sizes(loaded, train_manifests(loaded.campaign, folder))[0],
     )
     chosen = find_stage(plan, arm, stage)
     if trainer == "megatron":
@@ -537,7 +587,7 @@ def _print_for_trainer(
         text = neox_text(exported)
     typer.echo(text)
     for note in exported.notes:
-        typer.echo(f"note: {note}", err=True)
+        _note(note)
 
 
 def _carry_out(
@@ -603,9 +653,17 @@ def _download_once(loaded: "LoadedCampaign", ranks: "Ranks") -> "LoadedCampaign"
     return here
 
 
-def _prepare_tokens(loaded: "LoadedCampaign", folder: Path, workers: int) -> None:
-    """Turn the text into tokens, and show how far it is."""
+def _prepare_tokens(
+    loaded: "LoadedCampaign",
+    folder: Path,
+    workers: int,
+    encoder: str = "auto",
+    shard: str | None = None,
+) -> None:
+    """Turn the text, or one shard of it, into tokens, and show how far it is."""
     from rewarm.data.datasets import prepare_campaign
+    from rewarm.data.encoders import as_wanted
+    from rewarm.data.shards import ShardNumber
     from rewarm.training.progress import show_preparation
 
     with show_preparation(_console()) as on_progress:
@@ -614,7 +672,10 @@ def _prepare_tokens(loaded: "LoadedCampaign", folder: Path, workers: int) -> Non
             loaded.root,
             folder,
             workers=workers,
+            encoder=as_wanted(encoder),
+            shard=None if shard is None else ShardNumber.parse(shard),
             on_progress=on_progress,
+            on_note=_note,
             commits=loaded.commits,
         )
 

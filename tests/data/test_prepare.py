@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from rewarm.data.documents import Document, TextFiles
+from rewarm.data.documents import Document
 from rewarm.data.order import document_order
 from rewarm.data.prepare import prepare_split
+from rewarm.data.sources.text_files import TextFiles
 from rewarm.data.store import TokenStore
 from rewarm.data.tokenizer import train_tokenizer
 from rewarm.errors import DataError, LockedError, MismatchError
@@ -25,7 +26,7 @@ class Texts:
     fails_at: int | None = None
     descriptions: list[str] = field(default_factory=lambda: ["same"])
 
-    def documents(self):
+    def documents(self, rejects):
         for number, text in enumerate(self.texts):
             if number == self.fails_at:
                 raise DataError("row 7 is broken")
@@ -44,6 +45,7 @@ class Texts:
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch):
     monkeypatch.setattr("rewarm.data.prepare.CHUNK_BYTES", 1000)
+    monkeypatch.setattr("rewarm.data.encoders._SAMPLE_CHARACTERS", 1000)
 
 
 @pytest.fixture
@@ -213,7 +215,7 @@ def test_progress_goes_forward_to_the_end(tmp_path, source, texts, tokenizer):
     seen = []
     manifest = prepare(source, tmp_path / "store", tokenizer, on_progress=seen.append)
     size = (tmp_path / "a.jsonl").stat().st_size
-    for phase, total_bytes in (("encode", size), ("write", manifest.files["tokens.bin"].num_bytes)):
+    for phase, total_bytes in (("encode", size), ("write", manifest.shards[0].files[0].num_bytes)):
         reports = [each for each in seen if each.phase == phase]
         assert [each.done_bytes for each in reports] == sorted(each.done_bytes for each in reports)
         assert {each.total_bytes for each in reports} == {total_bytes}

@@ -50,7 +50,8 @@ def test_parts_of_a_text_have_one_owner_and_other_text_another(tiny):
 def test_parts_are_prepared_once_and_are_all_of_the_text(tiny):
     thirds = THIRDS[: THIRDS.index("[data.other]")]
     loaded = campaign_of(tiny, thirds)
-    data = prepare_campaign(loaded.campaign, loaded.root, tiny.prepared, workers=1)
+    prepare_campaign(loaded.campaign, loaded.root, tiny.prepared, workers=1)
+    data = open_campaign(loaded.campaign, loaded.root, tiny.prepared)
     prepared = {path.parent.name for path in tiny.prepared.glob("*/train")}
     assert prepared == {"first", "whole", "old", "new"}
     names = ["first", "second", "third"]
@@ -75,7 +76,8 @@ def test_parts_are_prepared_once_and_are_all_of_the_text(tiny):
 def test_before_the_first_step_too_many_epochs_of_the_real_tokens_are_refused(tiny):
     """No tokens are declared, so the plan alone cannot know."""
     loaded = campaign_of(tiny, "")
-    data = prepare_campaign(loaded.campaign, loaded.root, tiny.prepared, workers=1)
+    prepare_campaign(loaded.campaign, loaded.root, tiny.prepared, workers=1)
+    data = open_campaign(loaded.campaign, loaded.root, tiny.prepared)
     there = data.train["old"].num_windows(16)
     enough = 24 * 8 / there
     for limit, is_refused in ((enough * 1.001, False), (enough * 0.999, True)):

@@ -1,10 +1,13 @@
 """The manifest: any change is noticed, and it cannot lead out of its folder."""
 
+import json
 from dataclasses import replace
 
 import pytest
 
-from rewarm.data.store import StoredFile, read_manifest
+from rewarm.data.manifest import sealed
+from rewarm.data.shard_record import StoredFile
+from rewarm.data.store import TokenStore, read_manifest
 from rewarm.errors import DataError
 
 
@@ -48,11 +51,13 @@ def test_a_folder_without_manifest_is_not_prepared(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["../tokens.bin", "/etc/passwd", "..", ".", "", "a/b", "a\\b", "a\0b"]
+    "name", ["../tokens.bin", "/etc/passwd", "..", ".", "", "a/../b", "a//b", "./a", "a\\b", "a\0b"]
 )
 def test_a_file_name_that_leads_out_of_the_folder_is_refused(tmp_path, manifest, name):
-    files = {name: StoredFile(num_bytes=10, xxh3_128="0")}
-    (tmp_path / "manifest.json").write_bytes(replace(manifest, files=files).to_bytes())
+    (shard,) = manifest.shards
+    files = [replace(shard.files[0], name=name), shard.files[1]]
+    change = replace(manifest, shards=[replace(shard, files=files)])
+    (tmp_path / "manifest.json").write_bytes(change.to_bytes())
     with pytest.raises(DataError, match="leads out of the folder"):
         read_manifest(tmp_path)
 
@@ -60,25 +65,101 @@ def test_a_file_name_that_leads_out_of_the_folder_is_refused(tmp_path, manifest,
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"format": 2}, "format 2, this version of rewarm reads format 1"),
-        ({"vocabulary": 70_000}, "`dtype` does not fit"),
         ({"vocabulary": True}, "`vocabulary` is True"),
         ({"end_of_text": 100}, "not in the vocabulary"),
-        ({"documents": 0}, "`documents` is 0"),
-        ({"documents": 3}, "tokens.idx does not fit"),
-        ({"documents": 6}, "fewer tokens"),
-        ({"tokens": 4}, "tokens.bin does not fit"),
-        ({"tokens": "5"}, "`tokens` is '5'"),
         ({"tokenizer": ""}, "`tokenizer`"),
-        ({"block_bytes": 6}, "multiple of 4"),
-        ({"blocks": []}, "number of `blocks`"),
-        ({"blocks": [1]}, "list of hashes"),
-        ({"files": {}}, "`files` names"),
+        ({"text_bytes": -1}, "`text_bytes` is -1"),
+        ({"block_bytes": 12}, "multiple of 8"),
+        ({"shards": []}, "`shards` is empty"),
     ],
 )
 def test_a_manifest_that_contradicts_itself_is_refused(tmp_path, manifest, change, reason):
     """These have the right hash inside: they are wrong, not damaged."""
     (tmp_path / "manifest.json").write_bytes(replace(manifest, **change).to_bytes())
+    with pytest.raises(DataError, match=reason):
+        read_manifest(tmp_path)
+
+
+FILE = StoredFile(name="c.bin", num_bytes=10, xxh3_128="0")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"layout": "parquet"}, "`layout` is 'parquet'"),
+        ({"dtype": "float32"}, "`dtype` is 'float32'"),
+        ({"dtype": "int32"}, "tokens.bin does not fit"),
+        ({"tokens": 4}, "tokens.bin does not fit"),
+        ({"tokens": "5"}, "`tokens` is '5'"),
+        ({"documents": 0}, "`documents` is 0"),
+        ({"sequences": 0}, "`sequences` is 0"),
+        ({"blocks": []}, "number of `blocks`"),
+        ({"blocks": [1]}, "list of hashes"),
+        ({"files": []}, "0 files do not make a shard of layout megatron"),
+        ({"files": [FILE]}, "1 files do not make"),
+        ({"files": [FILE] * 3}, "same name"),
+        ({"layout": "npy"}, "2 files do not make a shard of layout npy"),
+    ],
+)
+def test_a_shard_that_contradicts_itself_is_refused(tmp_path, manifest, change, reason):
+    shards = [replace(manifest.shards[0], **change)]
+    (tmp_path / "manifest.json").write_bytes(replace(manifest, shards=shards).to_bytes())
+    with pytest.raises(DataError, match=reason):
+        read_manifest(tmp_path)
+
+
+def test_another_format_is_refused(tmp_path, manifest):
+    content = {**json.loads(manifest.to_bytes()), "format": 3}
+    del content["sha256"]
+    (tmp_path / "manifest.json").write_bytes(sealed(content))
+    with pytest.raises(DataError, match="format 3, this version of rewarm reads formats 1 and 2"):
+        read_manifest(tmp_path)
+
+
+# A store of format 1 of the documents [5, 6, 0] and [7, 0], as the version before wrote it, and the
+# fingerprint that its checkpoints name.
+FORMAT_1 = {
+    "block_bytes": 67108864,
+    "blocks": ["97afec6671cca377"],
+    "document_seed": 7,
+    "documents": 2,
+    "dtype": "uint16",
+    "end_of_text": 0,
+    "files": {
+        "tokens.bin": {"bytes": 10, "xxh3_128": "2b83f63240c1c4814513a0b2e3cd2853"},
+        "tokens.idx": {"bytes": 82, "xxh3_128": "f2b637ce7360945cd7855f0760064815"},
+    },
+    "format": 1,
+    "provenance": [{"bytes": 123, "file": "a.txt"}],
+    "text_bytes": 123,
+    "tokenizer": "f" * 64,
+    "tokens": 5,
+    "vocabulary": 100,
+}
+FINGERPRINT = "3dcaefe00d8af4d8259e6510115818f922625717e7b3b17a156ef4791aa73e6a"
+
+
+def test_a_store_of_format_1_is_read_and_has_its_fingerprint(tmp_path, manifest):
+    assert manifest.fingerprint == FINGERPRINT
+    (tmp_path / "manifest.json").write_bytes(sealed(FORMAT_1))
+    assert read_manifest(tmp_path) == manifest
+    assert TokenStore.open(tmp_path).document(1).tolist() == [7, 0]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"files": {}}, "`files` is not a table of tokens.bin and tokens.idx"),
+        ({"files": []}, "`files`"),
+        ({"files": {"tokens.bin": 1, "tokens.idx": 1}}, "a file is not"),
+        ({"blocks": 1}, "`blocks` is 1"),
+        ({"provenance": ["a"]}, "`provenance` is not a list of tables"),
+        ({"shards": []}, "wrong keys: shards"),
+        ({"documents": True}, "`documents` is True"),
+    ],
+)
+def test_a_manifest_of_format_1_that_contradicts_itself_is_refused(tmp_path, change, reason):
+    (tmp_path / "manifest.json").write_bytes(sealed({**FORMAT_1, **change}))
     with pytest.raises(DataError, match=reason):
         read_manifest(tmp_path)
 

@@ -62,8 +62,8 @@ def test_pieces_and_blocks_join_without_a_seam(tmp_path, write, monkeypatch):
     monkeypatch.setattr("rewarm.data.writer._PIECE_BYTES", 100)
     monkeypatch.setattr("rewarm.data.writer.BLOCK_BYTES", 64)
     pieces = write(tmp_path / "pieces", documents)
-    assert pieces.files == whole.files
-    assert len(pieces.blocks) == -(-pieces.files["tokens.bin"].num_bytes // 64)
+    assert pieces.shards[0].files == whole.shards[0].files
+    assert len(pieces.shards[0].blocks) == -(-pieces.shards[0].files[0].num_bytes // 64)
     TokenStore.open(tmp_path / "pieces").verify()
 
 

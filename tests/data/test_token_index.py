@@ -37,9 +37,11 @@ def test_the_pair_is_the_bytes_of_the_format(tmp_path, write, vocabulary):
 def test_an_index_comes_back_as_it_was_written(lengths, dtype):
     dtype = np.dtype(dtype)
     content = b"".join(index_pieces(np.array(lengths, np.int32), dtype))
-    assert len(content) == index_bytes(len(lengths))
-    index = parse_index("i", np.frombuffer(content, np.uint8), dtype)
+    assert len(content) == index_bytes(len(lengths), len(lengths))
+    index = parse_index("i", np.frombuffer(content, np.uint8))
     assert index.lengths.tolist() == lengths
+    assert (index.dtype, index.tokens) == (dtype, sum(lengths))
+    assert index.documents.tolist() == [*range(len(lengths) + 1)]
     starts = [sum(lengths[:number]) * dtype.itemsize for number in range(len(lengths))]
     assert index.offsets.tolist() == starts
 
@@ -49,7 +51,7 @@ def test_slices_join_without_a_seam(monkeypatch):
     whole = b"".join(index_pieces(lengths, np.dtype("<u2")))
     monkeypatch.setattr("rewarm.data.index._SLICE", 3)
     assert b"".join(index_pieces(lengths, np.dtype("<u2"))) == whole
-    parse_index("i", np.frombuffer(whole, np.uint8), np.dtype("<u2"))
+    parse_index("i", np.frombuffer(whole, np.uint8))
 
 
 @pytest.mark.parametrize(
@@ -57,22 +59,25 @@ def test_slices_join_without_a_seam(monkeypatch):
     [
         (0, 0, "not a Megatron index"),
         (9, 2, "not a Megatron index"),
-        (17, 4, "code 4"),
+        (17, 6, "code 6, floating-point"),
+        (17, 9, "code 9, a type that nobody knows"),
         (18, 3, "does not fit 3 sequences"),
         (26, 2, "does not fit"),
-        (34, 9, "back to back"),
-        (42, 2, "back to back"),
-        (58, 1, "back to back"),
+        (34, 9, "sequence 1 does not begin where"),
+        (42, 2, "sequence 0 does not begin where"),
+        (58, 1, "do not rise from sequence 0"),
+        (66, 3, "do not rise"),
+        (74, 1, "the last ends at 1.*GPT-NeoX's merging"),
     ],
 )
 def test_an_index_that_says_something_else_is_refused(position, value, reason):
     content = bytearray.fromhex(GOLDEN[100][1])
-    parse_index("i", np.frombuffer(content, np.uint8), np.dtype("<u2"))
+    parse_index("i", np.frombuffer(content, np.uint8))
     content[position] = value
     with pytest.raises(DataError, match=reason):
-        parse_index("i", np.frombuffer(content, np.uint8), np.dtype("<u2"))
+        parse_index("i", np.frombuffer(content, np.uint8))
 
 
 def test_a_stub_of_an_index_is_refused():
     with pytest.raises(DataError, match="too short"):
-        parse_index("i", np.zeros(33, np.uint8), np.dtype("<u2"))
+        parse_index("i", np.zeros(33, np.uint8))

@@ -12,7 +12,9 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
+    Tag,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -25,7 +27,9 @@ from rewarm.campaign.quantities import (
     Budget,
     Length,
     Number,
+    Part,
     Quantity,
+    RowLimit,
     Share,
     TokenCount,
     Weight,
@@ -103,17 +107,52 @@ class Tokenizer(_Table):
         return self
 
 
+class HuggingFace(_Table):
+    """A Hugging Face dataset: a folder here, or one of the hub, which is streamed."""
+
+    from_: str = Field(alias="from")
+    """Folder (saved by `save_to_disk`, or with files as the hub has them); or a dataset of the hub:
+    `organisation/name`, with `@revision` behind it if wanted."""
+    config: str | None = None
+    """Name of the configuration; the default one if not given."""
+    split: str = "train"
+    """The split that is trained on."""
+    validation_split: str | None = None
+    """A split to validate on."""
+
+
+class HeldOut(_Table):
+    """Validation text that is held out of the training text by a hash, whatever the files and their order."""
+
+    fraction: Part
+    """Share of the documents, or of the groups, that is held out."""
+    by: Literal["document", "group"] = "document"
+    """What is held out together: all copies of one text, or all rows with one value of `group`."""
+    group: str | None = None
+    """Column of the group, such as the page or the author; a dot leads into a nested one."""
+    salt: str = "rewarm"
+    """Another salt holds out other text."""
+
+    @model_validator(mode="after")
+    def _group_is_named(self) -> "HeldOut":
+        if (self.by == "group") != (self.group is not None):
+            raise ValueError('by = "group" and group = "COLUMN" go together; give both or neither')
+        return self
+
+
 class Text(_Table):
     """Where the training text of a dataset, or of a domain of one, comes from."""
 
     train: list[str] = []
-    """Files with training text, wildcards allowed, relative to the campaign file: JSON lines (`.jsonl`,
-    `.json`), one object each; or plain text (`.txt`, `.md`), each file one document. Each may be compressed
-    (`.zst`, `.gz` behind it)."""
+    """Files with training text, wildcards allowed, relative to the campaign file; or addresses
+    (`s3://bucket/*.parquet`). Kinds and formats are in data.md."""
     source: Literal["python-docs", "python-code"] | None = None
     """A built-in source instead of files: the standard library's documentation, or its code."""
+    hugging_face: HuggingFace | None = None
+    """A Hugging Face dataset instead of files."""
     text: str = "text"
-    """Key of the text in JSON lines, of training and validation files."""
+    """Column (or key in JSON lines) of the text, of training and validation files; a dot leads into a nested
+    one."""
     tokens: TokenCount | None = None
     """How many tokens the whole text has, so that a plan can be made before it is prepared."""
     order: OrderKind = "shuffled"
@@ -145,15 +184,20 @@ class Text(_Table):
         )
 
     @property
-    def identity(self) -> dict[str, Any]:
-        """What decides the tokens, and nothing of how they are read."""
-        return self.model_dump(mode="json", exclude={*_READING, "weight", "domains", "validation"})
+    def num_origins(self) -> int:
+        """Return how many of the places that text can come from are given."""
+        return [bool(self.train), self.source is not None, self.hugging_face is not None].count(
+            True
+        )
 
 
 _INHERITED = ("order", "split", "max_epochs")
 """What the domains of a dataset take from it."""
-_READING = {*_INHERITED, "range", "use", "tokens"}
-"""Keys of a text that say how it is read."""
+
+
+def _as_list(value: object) -> object:
+    """Read one name as a list of it."""
+    return [value] if isinstance(value, str) else value
 
 
 class Domain(Text):
@@ -161,36 +205,83 @@ class Domain(Text):
 
     weight: Weight
     """Relative weight among the dataset's domains (paper Table 1: sampling percentages)."""
+    rows: Annotated[list[str], BeforeValidator(_as_list)] = []
+    """Values of the dataset's `domain_column` whose rows are this domain, instead of text of its own."""
 
     @model_validator(mode="after")
     def _has_text(self) -> "Domain":
-        if bool(self.train) == (self.source is not None):
-            raise ValueError("give either train (files) or source (a built-in one)")
+        if self.num_origins + bool(self.rows) != 1:
+            raise ValueError(
+                "give one of train (files), source (a built-in one), hugging_face and rows"
+            )
         return self
+
+
+def _kind_of_validation(value: object) -> str:
+    return "held-out" if isinstance(value, dict | HeldOut) else "files"
 
 
 class Dataset(Text):
     """A dataset: training text, whole or in domains, and text to validate on."""
 
-    validation: list[str] = []
-    """Files with validation text, of the same formats. Required, unless `source` is given: a built-in source
-    has its own."""
+    validation: Annotated[
+        Annotated[list[str], Tag("files")] | Annotated[HeldOut, Tag("held-out")],
+        Discriminator(_kind_of_validation),
+    ] = []
+    """Files with validation text, or a table: what to hold out of the training text. Required, unless `source`
+    is given: a built-in source has its own."""
+    domain_column: str | None = None
+    """Column that says which domain a row is of; each domain then names its `rows`."""
+    max_bad_rows: RowLimit = 0
+    """How many rows of each split may be left out because they cannot be used: a number, or a share such as
+    "0.1%". They are counted and reported. With 0 the first one is an error."""
     domains: dict[Name, Domain] = {}
-    """Domains with their weights, instead of train."""
+    """Domains with their weights, instead of train; or by the rows of train, with `domain_column`."""
 
     @model_validator(mode="after")
     def _has_text(self) -> "Dataset":
-        if [bool(self.train), self.source is not None, bool(self.domains)].count(True) != 1:
-            raise ValueError("give one of train (files), source (a built-in one) and domains")
         if self.domains and (self.range or self.use):
             raise ValueError(
                 "range and use count tokens of one text, and here are several; give them to the domains"
             )
-        if not self.validation and self.source is None:
+        if self.domain_column is None:
+            if self.num_origins + bool(self.domains) != 1:
+                raise ValueError(
+                    "give one of train (files), source (a built-in one), hugging_face and domains"
+                )
+            if any(domain.rows for domain in self.domains.values()):
+                raise ValueError("a domain with rows needs domain_column: which column to look in")
+        elif self.num_origins != 1 or self.source is not None or not self.domains:
+            raise ValueError("domain_column needs train or hugging_face, and domains with rows")
+        self._check_rows()
+        self._check_validation()
+        return self
+
+    def _check_rows(self) -> None:
+        values = [value for domain in self.domains.values() for value in domain.rows]
+        if twice := {value for value in values if values.count(value) > 1}:
+            raise ValueError(f"{sorted(twice)[0]!r} stands in rows of a domain more than once")
+        if self.domain_column is None:
+            return
+        for name, domain in self.domains.items():
+            if not domain.rows or "text" in domain.model_fields_set:
+                raise ValueError(
+                    f"with domain_column, domain {name!r} names its rows; the files and the column of the "
+                    "text stand with the dataset"
+                )
+
+    def _check_validation(self) -> None:
+        origin = self.hugging_face
+        has_split = origin is not None and origin.validation_split is not None
+        if not self.validation and self.source is None and not has_split:
             raise ValueError(
                 "validation is missing: without it neither learning nor forgetting is seen"
             )
-        return self
+        if self.validation and has_split:
+            raise ValueError("give either validation or hugging_face.validation_split, not both")
+        built_in = any(text.source for text in (self, *self.domains.values()))
+        if isinstance(self.validation, HeldOut) and built_in:
+            raise ValueError("a built-in source holds out modules of its own; leave validation out")
 
     def leaves(self, name: str) -> dict[str, tuple[Text, Fraction]]:
         """Return the parts that are read separately, with their shares: `name`, or `name/domain` each."""
@@ -201,6 +292,21 @@ class Dataset(Text):
             f"{name}/{d}": (self._complete(domain), domain.weight / total)
             for d, domain in self.domains.items()
         }
+
+    def identity_of(self, text: Text) -> dict[str, Any]:
+        """Return what decides the text of the dataset or of one of its domains, and nothing of how it is read.
+
+        What is not asked for is left out, as it is in the keys of older stages.
+        """
+        words = text.model_dump(mode="json", include={"train", "source", "text"})
+        more = {"hugging_face": {"from_", "config", "split"}, "rows": True}
+        words |= text.model_dump(mode="json", include=more, exclude_defaults=True)
+        if self.domain_column is not None:
+            table = {"train": True, "text": True, "domain_column": True} | more
+            words["of"] = self.model_dump(mode="json", include=table)
+        if isinstance(self.validation, HeldOut):
+            words["held_out"] = self.validation.model_dump(mode="json")
+        return words
 
     def _complete(self, domain: Domain) -> Domain:
         """Give a domain what it does not name itself."""
@@ -468,11 +574,14 @@ class Campaign(_Table):
         So parts of one text are parts of the same tokens, and these are prepared once. A whole text has tokens
         of its own.
         """
-        leaves = {name: text for name, (text, _) in self.leaves().items()}
-        text = leaves[leaf]
-        if text.part == SourcePart():
+        if self.leaves()[leaf][0].part == SourcePart():
             return leaf
-        return next(name for name, other in leaves.items() if other.identity == text.identity)
+        wanted = self.identity_of(leaf)
+        return next(name for name in self.leaves() if self.identity_of(name) == wanted)
+
+    def identity_of(self, leaf: str) -> dict[str, Any]:
+        """Return what decides the text of a part that is read separately; see `Dataset.identity_of`."""
+        return self.data[leaf.partition("/")[0]].identity_of(self.leaves()[leaf][0])
 
     def parent_of(self, stage: Stage) -> Stage | None:
         """Return the stage that a stage starts from; None for the base model."""

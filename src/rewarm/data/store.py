@@ -1,22 +1,22 @@
-"""The token store: a Megatron `.bin`/`.idx` pair and our manifest, one folder for each split.
+"""The token store: shards of tokens and our manifest, read as one row of tokens.
 
-Every 64 MiB block of tokens is hashed when it is first touched, before a token of it is given out;
-so damage is an error, never a silent change of the training data.
+What was prepared here is one Megatron `.bin`/`.idx` pair in a folder for each split; what was adopted
+lies as it was found, in any of the layouts that `data/layouts` knows.
 """
 
-import mmap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self, final
 
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
 
-from rewarm.data.files import plain_file_size, remedy
-from rewarm.data.index import Index, parse_index
-from rewarm.data.manifest import INDEX, TOKENS, Manifest, StoredFile, read_manifest
+from rewarm.data.index import token_dtype
+from rewarm.data.manifest import MANIFEST, Manifest, manifest_path
+from rewarm.data.manifest_file import read_manifest
 from rewarm.data.progress import Progress, ProgressCallback
+from rewarm.data.shard import Shard
+from rewarm.data.shard_record import StoredFile
 from rewarm.data.writer import write_store
 from rewarm.errors import DataError, MismatchError
 
@@ -27,43 +27,40 @@ __all__ = ["Manifest", "StoredFile", "TokenStore", "read_manifest", "write_store
 class TokenStore:
     """Tokens on disk, read by window or by document. Make one with `TokenStore.open`."""
 
-    def __init__(self, folder: Path, manifest: Manifest, index: Index, data: memoryview) -> None:
-        self.folder = folder
+    def __init__(self, path: Path, manifest: Manifest, shards: Sequence[Shard]) -> None:
+        self.place = path.parent if path.name == MANIFEST else path
         self.manifest = manifest
-        self._index = index
-        self._data = data
-        self._ids = np.frombuffer(data, dtype=np.dtype(manifest.dtype).newbyteorder("<"))
-        self._is_checked = [False] * len(manifest.blocks)
-        self._num_unchecked = len(manifest.blocks)
+        self.shards = shards
+        self._dtype = token_dtype(manifest.vocabulary)
+        self._starts = _starts([len(shard.tokens) for shard in shards])
+        self._document_starts = _starts([shard.record.documents for shard in shards])
 
     @classmethod
-    def open(cls, folder: Path, *, tokenizer: str | None = None) -> Self:
-        """Open a store after checking its manifest, both sizes, and the index in full.
+    def open(cls, place: Path, *, tokenizer: str | None = None) -> Self:
+        """Open a store after checking its manifest, all sizes, and all files but the tokens in full.
 
         Args:
-            folder: the store.
+            place: its folder, or its manifest.
             tokenizer: the fingerprint that the tokens must have been made with; None accepts any.
 
         Raises:
             DataError: not prepared, cut short or damaged.
             MismatchError: made with another tokenizer.
         """
-        manifest = read_manifest(folder)
+        manifest = read_manifest(place)
+        path = manifest_path(place)
         if tokenizer is not None and manifest.tokenizer != tokenizer:
-            raise MismatchError(
-                f"{folder}: prepared with tokenizer {manifest.tokenizer[:12]}, not with"
-                f" {tokenizer[:12]}, so its ids mean other text. Name the tokenizer that it was"
-                " prepared with, or delete the folder and run `rewarm prepare`."
+            made, again = (
+                ("prepared", "delete the folder and run `rewarm prepare`")
+                if path.name == MANIFEST
+                else ("adopted", f"delete {path.name} and run `rewarm adopt` with the other")
             )
-        for name, file in manifest.files.items():
-            num_bytes = plain_file_size(folder / name)
-            if num_bytes != file.num_bytes:
-                raise DataError(
-                    f"{folder / name}: has {num_bytes:,} bytes, its manifest says"
-                    f" {file.num_bytes:,}: cut short or replaced. {remedy(folder)}"
-                )
-        index = _read_index(folder, manifest)
-        return cls(folder, manifest, index, _map(folder / TOKENS))
+            raise MismatchError(
+                f"{place}: {made} with tokenizer {manifest.tokenizer[:12]}, not with"
+                f" {tokenizer[:12]}, so its ids mean other text. Name the tokenizer that it was"
+                f" {made} with, or {again}."
+            )
+        return cls(path, manifest, [Shard.open(path, manifest, each) for each in manifest.shards])
 
     @property
     def tokens(self) -> int:
@@ -74,6 +71,11 @@ class TokenStore:
     def documents(self) -> int:
         """Number of documents."""
         return self.manifest.documents
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over what the tokens are."""
+        return self.manifest.fingerprint
 
     def num_windows(self, sequence_length: int) -> int:
         """Return how many windows there are: (tokens - 1) // sequence_length.
@@ -90,39 +92,52 @@ class TokenStore:
     def windows(self, numbers: Sequence[int] | NDArray[Any], sequence_length: int) -> NDArray[Any]:
         """Return windows of tokens; window i is tokens i·L to i·L + L, both included.
 
-        Neighbours share one token: the last target of one is the first input of the next.
+        Neighbours share one token: the last target of one is the first input of the next. A window
+        goes across the edge of a shard.
 
         Args:
             numbers: the windows, each in 0 to num_windows - 1, in any order.
             sequence_length: L, predictions in a window, at least 1.
 
         Returns:
-            A copy, (len(numbers), L + 1), in the stored type (uint16 or int32).
+            A copy, (len(numbers), L + 1), in uint16 or int32 as the vocabulary needs.
 
         Raises:
             IndexError: no such window.
             DataError: a block that was touched for the first time is damaged.
         """
-        num_windows = self.num_windows(sequence_length)
-        wanted = np.asarray(numbers if len(numbers) else np.empty(0, np.int64))
-        if wanted.dtype.kind not in "iu":
-            raise TypeError(f"windows are counted in whole numbers, not {wanted.dtype}")
-        wanted = wanted.astype(np.int64)
-        if len(wanted) and not 0 <= wanted.min() <= wanted.max() < num_windows:
-            raise IndexError(
-                f"{self.folder}: windows {wanted.min()} to {wanted.max()} were asked for; it has"
-                f" 0 to {num_windows - 1} at sequence length {sequence_length}"
-            )
-        itemsize = self._ids.itemsize
-        first_bytes = wanted * (sequence_length * itemsize)
-        self._check_touched(first_bytes, first_bytes + sequence_length * itemsize)
-        all_windows = np.lib.stride_tricks.as_strided(
-            self._ids,
-            shape=(num_windows, sequence_length + 1),
-            strides=(sequence_length * itemsize, itemsize),
-            writeable=False,
-        )
-        return all_windows[wanted]
+        wanted = checked_numbers(numbers, self.num_windows(sequence_length), self.place)
+        firsts, width = wanted * sequence_length, sequence_length + 1
+        if len(self.shards) == 1:
+            return self.shards[0].tokens.rows(firsts, width).astype(self._dtype, copy=False)
+        shards = self._shard_of(firsts)
+        is_whole = shards == self._shard_of(firsts + sequence_length)
+        found = np.empty((len(wanted), width), self._dtype)
+        for shard in np.unique(shards[is_whole]).tolist():
+            rows = np.flatnonzero(is_whole & (shards == shard))
+            inside = firsts[rows] - self._starts[shard]
+            found[rows] = self.shards[shard].tokens.rows(inside, width)
+        for row in np.flatnonzero(~is_whole).tolist():
+            found[row] = self.ids(int(firsts[row]), int(firsts[row]) + width)
+        return found
+
+    def ids(self, first: int, stop: int) -> NDArray[Any]:
+        """Return the ids from one token up to another, across shards, as a copy.
+
+        Args:
+            first: the first token, at least 0.
+            stop: the one after the last, at most the number of tokens.
+
+        Raises:
+            DataError: a block that was touched for the first time is damaged.
+        """
+        parts = [np.empty(0, self._dtype)]
+        while first < stop:
+            shard = int(self._shard_of(np.array([first]))[0])
+            start, end = self._starts[shard : shard + 2].tolist()
+            parts.append(self.shards[shard].tokens.ids(first - start, min(stop, end) - start))
+            first = end
+        return np.concatenate(parts, dtype=self._dtype, casting="unsafe")
 
     def document(self, number: int) -> NDArray[Any]:
         """Return the ids of one document, its end-of-text id included, as a copy.
@@ -132,12 +147,45 @@ class TokenStore:
             DataError: a block that was touched for the first time is damaged.
         """
         if not 0 <= number < self.documents:
-            raise IndexError(f"{self.folder}: no document {number}; it has {self.documents}")
-        first = int(self._index.offsets[number]) // self._ids.itemsize
-        last = first + int(self._index.lengths[number]) - 1
-        touched = np.array([[first], [last]]) * self._ids.itemsize
-        self._check_touched(*touched)
-        return self._ids[first : last + 1].copy()
+            raise IndexError(f"{self.place}: no document {number}; it has {self.documents}")
+        shard = int(np.searchsorted(self._document_starts, number, side="right")) - 1
+        within = self.shards[shard].documents.bounds(number - int(self._document_starts[shard]))
+        first, stop = (int(self._starts[shard]) + token for token in within)
+        return self.ids(first, stop)
+
+    def document_starts(
+        self, first_tokens: NDArray[np.int64], last_tokens: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return where documents begin within ranges of tokens, such as those of windows.
+
+        A document without tokens begins nowhere. Where only the end-of-text id parts documents, one
+        begins behind each, and with each shard.
+
+        Args:
+            first_tokens: first token of each range, (ranges,), each at least 0.
+            last_tokens: last token of each range, included, (ranges,).
+
+        Returns:
+            For each beginning the number of its range and the token, both (beginnings,); in the order
+            of the ranges, tokens rising within each.
+
+        Raises:
+            DataError: a block that was touched for the first time is damaged.
+        """
+        ranges, starts = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        touched = np.concatenate([self._shard_of(first_tokens), self._shard_of(last_tokens)])
+        for shard in range(touched.min(), touched.max() + 1) if len(touched) else ():
+            begin, end = self._starts[shard : shard + 2].tolist()
+            here = np.flatnonzero((first_tokens < end) & (last_tokens >= begin))
+            within, found = self.shards[shard].documents.starts_between(
+                np.maximum(first_tokens[here], begin) - begin,
+                np.minimum(last_tokens[here] + 1, end) - begin,
+            )
+            ranges.append(here[within])
+            starts.append(found + begin)
+        all_ranges, all_starts = np.concatenate(ranges), np.concatenate(starts)
+        order = np.lexsort((all_starts, all_ranges))
+        return all_ranges[order], all_starts[order]
 
     def verify(self, on_progress: ProgressCallback | None = None) -> None:
         """Check every byte: all hashes, and that every id is in the vocabulary.
@@ -148,93 +196,55 @@ class TokenStore:
         Raises:
             DataError: naming the file and the block that are damaged.
         """
-        total_bytes = sum(file.num_bytes for file in self.manifest.files.values())
-        whole = xxhash.xxh3_128()
-        for block in range(len(self.manifest.blocks)):
-            self._check_block(block)
-            start, stop = self._block_range(block)
-            whole.update(self._data[start:stop])
+        done_bytes = done_tokens = 0
+
+        def report(num_bytes: int, tokens: int) -> None:
             if on_progress is not None:
-                done = stop // self._ids.itemsize
-                on_progress(_verified(stop, total_bytes, done))
-        if whole.hexdigest() != self.manifest.files[TOKENS].xxh3_128:
-            raise DataError(
-                f"{self.folder / TOKENS}: does not have the hash that its manifest gives."
-                f" {remedy(self.folder)}"
-            )
-        _read_index(self.folder, self.manifest)
-        if on_progress is not None:
-            on_progress(_verified(total_bytes, total_bytes, self.tokens))
+                on_progress(
+                    Progress(
+                        phase="verify",
+                        done_bytes=num_bytes,
+                        total_bytes=self.manifest.num_bytes,
+                        documents=0,
+                        tokens=tokens,
+                    )
+                )
 
-    def _block_range(self, block: int) -> tuple[int, int]:
-        """Return the first byte of a block and the one after its last."""
-        start = block * self.manifest.block_bytes
-        return start, min(start + self.manifest.block_bytes, len(self._data))
+        for shard in self.shards:
+            for num_bytes in shard.tokens.verify(shard.record.files[0].xxh3_128):
+                tokens = num_bytes // shard.tokens.itemsize
+                report(done_bytes + num_bytes, done_tokens + min(tokens, shard.record.tokens))
+            shard.check_others()
+            done_bytes += sum(file.num_bytes for file in shard.record.files)
+            done_tokens += shard.record.tokens
+            report(done_bytes, done_tokens)
 
-    def _check_touched(self, first_bytes: NDArray[Any], last_bytes: NDArray[Any]) -> None:
-        """Check the blocks between each pair of bytes that nobody has touched before."""
-        if self._num_unchecked == 0:
-            return
-        first_blocks = (first_bytes // self.manifest.block_bytes).tolist()
-        last_blocks = (last_bytes // self.manifest.block_bytes).tolist()
-        for first, last in set(zip(first_blocks, last_blocks, strict=True)):
-            for block in range(first, last + 1):
-                if not self._is_checked[block]:
-                    self._check_block(block)
-                    self._is_checked[block] = True
-                    self._num_unchecked = self._is_checked.count(False)
-
-    def _check_block(self, block: int) -> None:
-        """Refuse a block whose hash differs, or which holds an id outside the vocabulary."""
-        start, stop = self._block_range(block)
-        path = self.folder / TOKENS
-        if xxhash.xxh3_64_hexdigest(self._data[start:stop]) != self.manifest.blocks[block]:
-            raise DataError(
-                f"{path}: block {block} (bytes {start:,} to {stop - 1:,}) does not have the hash"
-                f" that its manifest gives: damaged since it was written. {remedy(self.folder)}"
-            )
-        # As unsigned numbers negative ids are huge, so one comparison finds both kinds.
-        ids = self._ids[start // self._ids.itemsize : stop // self._ids.itemsize]
-        highest = int(ids.view(f"<u{ids.itemsize}").max())
-        if highest >= self.manifest.vocabulary:
-            raise DataError(
-                f"{path}: block {block} holds the id {highest}, outside the vocabulary of"
-                f" {self.manifest.vocabulary:,} entries. {remedy(self.folder)}"
-            )
+    def _shard_of(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the shard that each token lies in."""
+        return np.searchsorted(self._starts, tokens, side="right") - 1
 
 
-def _verified(done_bytes: int, total_bytes: int, tokens: int) -> Progress:
-    """Return a report of how far the verification is."""
-    return Progress(
-        phase="verify", done_bytes=done_bytes, total_bytes=total_bytes, documents=0, tokens=tokens
-    )
+def _starts(counts: Sequence[int]) -> NDArray[np.int64]:
+    """Return where each of some things laid end to end begins, and the end of the last."""
+    return np.cumsum([0, *counts], dtype=np.int64)
 
 
-def _map(path: Path) -> memoryview:
-    """Map a file; a plain buffer reads about twice as fast as `np.memmap`."""
-    try:
-        with path.open("rb") as file:
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror}). {remedy(path.parent)}"
-        ) from error
+def checked_numbers(
+    numbers: Sequence[int] | NDArray[Any], num_windows: int, name: object
+) -> NDArray[np.int64]:
+    """Return the numbers of windows as int64.
 
-
-def _read_index(folder: Path, manifest: Manifest) -> Index:
-    """Map the index, check its hash and what it says against the manifest."""
-    path = folder / INDEX
-    data = _map(path)
-    if xxhash.xxh3_128_hexdigest(data) != manifest.files[INDEX].xxh3_128:
-        raise DataError(
-            f"{path}: does not have the hash that its manifest gives: damaged since it was"
-            f" written. {remedy(folder)}"
+    Raises:
+        IndexError: there is no such window.
+        TypeError: they are no whole numbers.
+    """
+    wanted = np.asarray(numbers if len(numbers) else np.empty(0, np.int64))
+    if wanted.dtype.kind not in "iu":
+        raise TypeError(f"windows are counted in whole numbers, not {wanted.dtype}")
+    wanted = wanted.astype(np.int64)
+    if len(wanted) and not 0 <= wanted.min() <= wanted.max() < num_windows:
+        raise IndexError(
+            f"{name}: windows {wanted.min()} to {wanted.max()} were asked for; it has 0 to"
+            f" {num_windows - 1} at this sequence length"
         )
-    index = parse_index(path, np.frombuffer(data, np.uint8), np.dtype(manifest.dtype))
-    tokens = int(index.lengths.sum(dtype=np.int64))
-    if (len(index.lengths), tokens) != (manifest.documents, manifest.tokens):
-        raise DataError(
-            f"{path}: {len(index.lengths):,} documents with {tokens:,} tokens; its manifest says"
-            f" {manifest.documents:,} with {manifest.tokens:,}. {remedy(folder)}"
-        )
-    return index
+    return wanted

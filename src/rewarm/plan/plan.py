@@ -117,7 +117,7 @@ def make_plan(loaded: LoadedCampaign) -> Plan:
         loaded=loaded,
         arms=arms,
         stages=tuple(unique.values()),
-        datasets=_datasets(loaded.campaign),
+        datasets=datasets_as_met(loaded.campaign),
         size=size,
     )
     _check_evaluation(plan)
@@ -128,8 +128,8 @@ def _place(loaded: LoadedCampaign, arm: str, stage: str) -> str:
     return f"stages.{stage}" if len(loaded.arms) == 1 else f"arm {arm!r}, stages.{stage}"
 
 
-def _datasets(campaign: Campaign) -> tuple[str, ...]:
-    """Order the datasets as the model meets them; those that no stage reads come last."""
+def datasets_as_met(campaign: Campaign) -> tuple[str, ...]:
+    """Return the datasets in the order in which the model meets them; those that no stage reads come last."""
     met: dict[str, None] = dict.fromkeys(campaign.history)
     for stage in campaign.stages:
         met |= dict.fromkeys(stage.data or ())

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from rewarm.campaign.campaign import Campaign, Stage, Text, leaf_weights
+from rewarm.campaign.campaign import Campaign, Stage, leaf_weights
 from rewarm.campaign.quantities import percent
 from rewarm.errors import CampaignError
 from rewarm.plan.schedules import length_in_steps, make_schedule
@@ -292,7 +292,6 @@ def _key(
     if campaign.tokenizer.train is not None:
         for dataset in campaign.tokenizer.train.on:
             sources |= set(campaign.data[dataset].leaves(dataset))
-    leaves = campaign.leaves()
     content: dict[str, Any] = {
         "format": KEY_FORMAT,
         "name": stage.name,
@@ -303,7 +302,7 @@ def _key(
         "tokenizer": campaign.tokenizer.model_dump(mode="json"),
         "optimizer": campaign.optimizer.model_dump(mode="json"),
         "precision": campaign.training.precision,
-        "sources": {source: _source_json(leaves[source][0]) for source in sorted(sources)},
+        "sources": {source: _source_json(campaign, source) for source in sorted(sources)},
         "parent": parent.key if parent else None,
         "start_step": start_step,
         "steps": steps,
@@ -316,8 +315,8 @@ def _key(
     return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def _source_json(text: Text) -> dict[str, Any]:
+def _source_json(campaign: Campaign, source: str) -> dict[str, Any]:
     """Describe a source: its text, and how it is read as far as that is not shuffled and as a whole."""
-    described = text.model_dump(mode="json", include={"train", "source", "text"})
+    text = campaign.leaves()[source][0]
     order = {} if text.order == "shuffled" else {"order": text.order}
-    return described | order | text.part.to_json()
+    return campaign.identity_of(source) | order | text.part.to_json()

@@ -8,7 +8,10 @@ from typing import Any
 
 import orjson
 
-from rewarm.data.manifest import MANIFEST, read_manifest
+from rewarm.data.manifest import ADOPTED_SUFFIX, MANIFEST, manifest_path
+from rewarm.data.manifest_file import read_manifest
+from rewarm.data.shard_record import ShardRecord
+from rewarm.data.split_report import read_report
 from rewarm.data.store import TokenStore
 from rewarm.data.tokenizer import load_tokenizer
 from rewarm.engine.manifest import MANIFEST as CHECKPOINT_MANIFEST
@@ -22,6 +25,8 @@ from rewarm.runs.steps import steps_text
 from rewarm.training.progress import clock
 
 _PLACE = ("ranks", "layout", "micro_batch")
+_SHOWN_TOKENS = 48
+_SHOWN_SHARDS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +42,12 @@ class Checked:
 
 
 def token_stores(folder: Path) -> list[Path]:
-    """Return every token store in a folder."""
-    return sorted(path.parent for path in folder.rglob(MANIFEST))
+    """Return every token store in a folder; or the one whose manifest is named instead."""
+    if folder.is_file():
+        is_manifest = folder.name == MANIFEST or folder.name.endswith(ADOPTED_SUFFIX)
+        return [folder] if is_manifest else []
+    prepared = (path.parent for path in folder.rglob(MANIFEST))
+    return sorted([*prepared, *folder.rglob(f"*{ADOPTED_SUFFIX}")])
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -211,17 +220,37 @@ def _describe_files(manifest: Manifest) -> Iterator[str]:
         yield f"    {name}  {file.num_bytes:,} bytes  sha256 {file.sha256}"
 
 
-def _describe_store(folder: Path) -> Iterator[str]:
-    manifest = read_manifest(folder)
-    per_token = manifest.text_bytes / manifest.tokens
+def _describe_store(place: Path) -> Iterator[str]:
+    manifest = read_manifest(place)
+    text = ""
+    if manifest.text_bytes is not None:
+        text = f", {manifest.text_bytes / manifest.tokens:.2f} bytes of text per token"
     yield (
-        f"{folder}: {manifest.tokens:,} tokens ({manifest.dtype}), {manifest.documents:,} documents, "
-        f"{per_token:.2f} bytes of text per token"
+        f"{place}: {manifest.tokens:,} tokens ({manifest.dtype}), {manifest.documents:,} documents{text}"
     )
+    report = read_report(manifest_path(place).parent)
+    yield from (f"  {line}" for line in (report.left_out_lines() if report else ()))
     yield f"  tokenizer {manifest.tokenizer[:16]}…, fingerprint {manifest.fingerprint[:16]}…"
+    path = manifest_path(place)
+    if path.name != MANIFEST:
+        yield from _describe_shards(manifest.shards)
     found = next(
-        (p / "tokenizer.json" for p in folder.parents if (p / "tokenizer.json").exists()), None
+        (p / "tokenizer.json" for p in path.parents if (p / "tokenizer.json").exists()), None
     )
     if found is not None:
-        text = load_tokenizer(found).decode(TokenStore.open(folder).document(0)[:48])
-        yield f"  begins: {text!r}"
+        tokenizer = load_tokenizer(found)
+        if tokenizer.fingerprint == manifest.tokenizer:
+            yield f"  begins: {tokenizer.decode(TokenStore.open(place).document(0)[:_SHOWN_TOKENS])!r}"
+
+
+def _describe_shards(shards: Sequence[ShardRecord]) -> Iterator[str]:
+    """Name the shards of adopted files, all or the first and the last."""
+    hidden = len(shards) - 2 * _SHOWN_SHARDS
+    for number, shard in enumerate(shards):
+        if hidden <= 0 or not _SHOWN_SHARDS <= number < _SHOWN_SHARDS + hidden:
+            yield (
+                f"    {shard.files[0].name}  {shard.layout}, {shard.dtype}, {shard.tokens:,} tokens,"
+                f" {shard.documents:,} documents"
+            )
+        elif number == _SHOWN_SHARDS:
+            yield f"    … {hidden:,} more"

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from rewarm.data.manifest import MANIFEST, read_manifest
+from rewarm.data.manifest import manifest_path
+from rewarm.data.manifest_file import read_manifest
 from rewarm.runs.files import read_record
 from rewarm.runs.records import OverlapRecord
 
@@ -20,21 +21,21 @@ def kept_overlap(
 
     Args:
         path: where it is kept, if it is.
-        train: folders of the training tokens by source.
-        validation: folders of the validation tokens by dataset.
+        train: folders or manifests of the training tokens by source.
+        validation: the same of the validation tokens by dataset.
 
     Raises:
         CheckpointError: the record is damaged.
         DataError: a manifest is damaged.
     """
-    folders = [*train.values(), *validation.values()]
-    if not path.exists() or not all((folder / MANIFEST).exists() for folder in folders):
+    places = [*train.values(), *validation.values()]
+    if not path.exists() or not all(manifest_path(place).exists() for place in places):
         return None
     record = read_record(path, OverlapRecord)
     is_of_these = (record.train, record.validation) == (_prints(train), _prints(validation))
     return record if is_of_these else None
 
 
-def _prints(folders: Mapping[str, Path]) -> dict[str, str]:
+def _prints(places: Mapping[str, Path]) -> dict[str, str]:
     """Return the fingerprints of token stores."""
-    return {name: read_manifest(folder).fingerprint for name, folder in folders.items()}
+    return {name: read_manifest(place).fingerprint for name, place in places.items()}

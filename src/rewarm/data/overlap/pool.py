@@ -96,7 +96,7 @@ def _tasks(source: str, store: TokenStore) -> Iterator[_Task]:
     documents = max(1, store.documents * _TASK_TOKENS // store.tokens)
     for first in range(0, store.documents, documents):
         last = min(first + documents, store.documents)
-        yield _Task(source=source, folder=store.folder, first=first, last=last)
+        yield _Task(source=source, folder=store.place, first=first, last=last)
 
 
 def _finished(task: _Task, future: Future[list[Hits]]) -> Iterator[tuple[str, Hits]]:
