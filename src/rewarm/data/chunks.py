@@ -251,7 +251,9 @@ class ChunkedDocuments:
         for record in range(first, stop):
             yield self._read(np.array([record]))[record]
 
-    def _window(self, documents: NDArray[np.integer]) -> Iterator[NDArray[Any]]:
+    def _window(
+        self, documents: NDArray[np.integer]
+    ) -> Iterator[NDArray[Any] | Iterator[NDArray[Any]]]:
         """Yield documents that fit into memory together."""
         ranges = [
             range(first, stop)
@@ -264,7 +266,7 @@ class ChunkedDocuments:
         ids = self._read(np.array([record for each in ranges for record in each]))
         for records in ranges:
             parts = [ids.pop(record) for record in records]
-            yield parts[0] if len(parts) == 1 else np.concatenate(parts)
+            yield parts[0] if len(parts) == 1 else iter(parts)
 
     def _read(self, records: NDArray[np.integer]) -> dict[int, NDArray[Any]]:
         """Return the ids of some records, by number; each chunk file is opened once."""
