@@ -54,6 +54,13 @@ def repository(tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def both(saved, repository):
+    """Return the folder that holds both."""
+    assert saved == repository
+    return saved
+
+
 def texts(source, rejects=None):
     return [document.text for document in read_documents(source, rejects or Rejects())]
 
@@ -85,17 +92,17 @@ def test_a_folder_as_the_hub_has_it_is_streamed(repository):
     )
 
 
-def test_other_columns_can_hold_the_text(saved, repository):
+def test_other_columns_can_hold_the_text(both):
     titles = [f"title {n}" for n in range(150)]
     selection = Selection(text="page.title")
     for name in ("one", "repository"):
-        source = HuggingFaceDataset(name=name, root=saved, selection=selection)
+        source = HuggingFaceDataset(name=name, root=both, selection=selection)
         assert texts(source) == titles
 
 
 @pytest.mark.parametrize("name", ["one", "repository"])
-def test_parts_have_every_document_once(saved, repository, name):
-    source = HuggingFaceDataset(name=name, root=saved)
+def test_parts_have_every_document_once(both, name):
+    source = HuggingFaceDataset(name=name, root=both)
     parts = [texts(source.part(number, 2)) for number in (1, 2)]
     assert sorted(parts[0] + parts[1]) == sorted(TEXTS)
     assert all(parts)
@@ -104,8 +111,8 @@ def test_parts_have_every_document_once(saved, repository, name):
 
 
 @pytest.mark.parametrize("name", ["one", "repository"])
-def test_a_column_that_is_not_there_is_named(saved, repository, name):
-    source = HuggingFaceDataset(name=name, root=saved, selection=Selection(text="body"))
+def test_a_column_that_is_not_there_is_named(both, name):
+    source = HuggingFaceDataset(name=name, root=both, selection=Selection(text="body"))
     with pytest.raises(DataError, match=rf"{name}: has no column 'body'; its columns are .*text"):
         texts(source)
 

@@ -54,15 +54,13 @@ def test_files_by_address_and_by_path_have_the_same_text(tmp_path):
 
 def test_the_tag_of_a_server_is_part_of_where_text_is_from(memory, monkeypatch):
     memory.pipe("/corpus/a.jsonl", ROW)
-    find = memory.find
+    glob = type(memory).glob
 
-    def find_with_tag(*arguments, **settings):
-        found = find(*arguments, **settings)
-        if isinstance(found, dict):
-            return {name: info | {"ETag": '"f00"'} for name, info in found.items()}
-        return found
+    def glob_with_tags(system, *arguments, **settings):
+        found = glob(system, *arguments, **settings)
+        return {name: info | {"ETag": '"f00"'} for name, info in found.items()}
 
-    monkeypatch.setattr(type(memory), "find", lambda self, *a, **s: find_with_tag(*a, **s))
+    monkeypatch.setattr(type(memory), "glob", glob_with_tags)
     (entry,) = TextFiles(("memory://corpus/*.jsonl",), Path()).describe()
     assert entry["etag"] == "f00"
 
@@ -76,7 +74,8 @@ def test_the_tag_of_a_server_is_part_of_where_text_is_from(memory, monkeypatch):
         ("ftp://me:secret@host/a.txt", DataError, "has a password in it"),
     ],
 )
-def test_an_address_that_gives_no_text_says_why(memory, address, error, reason):
+@pytest.mark.usefixtures("memory")
+def test_an_address_that_gives_no_text_says_why(address, error, reason):
     with pytest.raises(error, match=reason) as raised:
         texts(address)
     assert "secret" not in str(raised.value)
