@@ -184,14 +184,14 @@ class Domain(Text):
 
 
 def _kind_of_validation(value: object) -> str:
-    return "held-out" if isinstance(value, dict | HeldOut) else "files"
+    return "<table>" if isinstance(value, dict | HeldOut) else "<files>"
 
 
 class Dataset(Text):
     """A dataset: training text, whole or in domains, and text to validate on."""
 
     validation: Annotated[
-        Annotated[list[str], Tag("files")] | Annotated[HeldOut, Tag("held-out")],
+        Annotated[list[str], Tag("<files>")] | Annotated[HeldOut, Tag("<table>")],
         Discriminator(_kind_of_validation),
     ] = []
     """Files with validation text, or a table: what to hold out of the training text. A built-in source has

@@ -52,6 +52,8 @@ def _raw_location(location: tuple[str | int, ...], raw: Table) -> KeyPath:
     path: list[str | int] = []
     place: Any = raw
     for number, part in enumerate(location):
+        if isinstance(part, str) and part.startswith("<"):
+            continue  # the tag of a union that is told apart by a function; no key looks like it
         if _holds(place, part):
             place = place[part]
             path.append(part)
