@@ -143,7 +143,7 @@ class Text(_Table):
 
     train: list[str] = []
     """Files with training text, wildcards allowed, relative to the campaign file; or addresses
-    (`s3://bucket/*.parquet`). Kinds and formats are in data.md."""
+    (`s3://bucket/*.parquet`). What is read is in [data.md](data.md)."""
     source: Literal["python-docs", "python-code"] | None = None
     """A built-in source instead of files: the standard library's documentation, or its code."""
     hugging_face: HuggingFace | None = None
