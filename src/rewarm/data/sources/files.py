@@ -63,7 +63,7 @@ def find_files(patterns: Iterable[str], root: Path) -> dict[str, SourceFile]:
         is_address = "://" in pattern
         matches = _at_address(pattern) if is_address else _in_folder(pattern, root)
         if not matches:
-            place = "" if is_address else f" in {root}"
+            place = "" if is_address else f" (relative to {root.resolve()})"
             raise MissingTextError(
                 f"no file matches {pattern!r}{place}. Correct the pattern, or put the files there."
             )
