@@ -250,6 +250,36 @@ def test_prepare_says_on_standard_error_what_it_is_doing(work, tmp_path):
     assert contents(tmp_path / "new") == contents(work.prepared)
 
 
+def test_rows_that_are_left_out_are_said_and_text_that_costs_more_is_pointed_out(work, tmp_path):
+    text = work.file.read_text(encoding="utf-8")
+    allowed = text.replace("[data.new]", "[data.new]\nmax_bad_rows = 1")
+    work.file.write_text(allowed, encoding="utf-8")
+    with (work.folder / "new.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"text": 5}\n')
+    folder = ("--prepared", tmp_path / "new")
+    done = rewarm("prepare", work.file, *folder, "--workers", 1)
+    assert done.code == 0, done.err
+    said = "1 of 61 rows left out: wrong type (new.jsonl:61)"
+    assert re.search(rf"^  {re.escape(said)}$", done.out, re.MULTILINE)
+    assert said in rewarm("inspect", folder[1]).out
+    costs = r"note: data\.new needs [\d.]+ times the tokens of data\.old for the same text"
+    assert re.search(costs, done.err)
+    planned = rewarm("plan", work.file, *folder)
+    assert re.search(costs, planned.out)
+    assert re.search(
+        r"^bytes of text per token: old [\d.]+, new [\d.]+$", planned.out, re.MULTILINE
+    )
+
+
+def test_a_finished_preparation_needs_no_text(work):
+    before = contents(work.prepared)
+    (work.folder / "new.jsonl").unlink()
+    done = work.prepare()
+    assert done.code == 0
+    assert done.err.count("note: new train: its tokens are used as they were prepared") == 1
+    assert contents(work.prepared) == before
+
+
 def test_train_goes_on_and_ends_with_the_same_bits(unfinished, finished):
     done = unfinished.train()
     assert done.code == 0

@@ -145,7 +145,7 @@ class Text(_Table):
 
     train: list[str] = []
     """Files with training text, wildcards allowed, relative to the campaign file; or addresses
-    (`s3://bucket/*.parquet`). Kinds and formats are in data.md."""
+    (`s3://bucket/*.parquet`). What is read is in [data.md](data.md)."""
     source: Literal["python-docs", "python-code"] | None = None
     """A built-in source instead of files: the standard library's documentation, or its code."""
     hugging_face: HuggingFace | None = None
@@ -218,14 +218,14 @@ class Domain(Text):
 
 
 def _kind_of_validation(value: object) -> str:
-    return "held-out" if isinstance(value, dict | HeldOut) else "files"
+    return "<table>" if isinstance(value, dict | HeldOut) else "<files>"
 
 
 class Dataset(Text):
     """A dataset: training text, whole or in domains, and text to validate on."""
 
     validation: Annotated[
-        Annotated[list[str], Tag("files")] | Annotated[HeldOut, Tag("held-out")],
+        Annotated[list[str], Tag("<files>")] | Annotated[HeldOut, Tag("<table>")],
         Discriminator(_kind_of_validation),
     ] = []
     """Files with validation text, or a table: what to hold out of the training text. Required, unless `source`

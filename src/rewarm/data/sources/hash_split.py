@@ -5,6 +5,7 @@ All copies of one text, or all rows of one group, land on the same side.
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from typing import Any, Literal
 
 import xxhash
@@ -29,6 +30,10 @@ class HashSide:
     side: Side
     """Which side to take."""
 
+    @cached_property
+    def _bound(self) -> int:
+        return int(self.fraction * 2**64)
+
     def takes(self, key: str) -> bool:
         """Say whether a key is on this side.
 
@@ -37,8 +42,9 @@ class HashSide:
         >>> [side.takes("some text") for side in sides]
         [False, True]
         """
-        value = xxhash.xxh3_64_intdigest(f"{self.salt}\0{key}".encode())
-        is_validation = value < int(self.fraction * 2**64)
+        hashed = xxhash.xxh3_64(f"{self.salt}\0".encode())
+        hashed.update(key.encode())
+        is_validation = hashed.intdigest() < self._bound
         return is_validation == (self.side == "validation")
 
     def describe(self) -> list[dict[str, Any]]:

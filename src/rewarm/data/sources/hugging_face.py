@@ -69,8 +69,15 @@ class HuggingFaceDataset:
     def _opened(self) -> Any:  # noqa: ANN401  (one of two classes of an optional package)
         """Return the part of the dataset with the columns that are looked at."""
         datasets = extra("datasets", "A Hugging Face dataset")
+        folder = self._folder()
+        name, commit = self._commit() if folder is None else (str(folder), None)
         try:
-            dataset = self._load(datasets)
+            if folder is not None and (folder / _SAVED).exists():
+                dataset = datasets.load_from_disk(name)
+            else:
+                dataset = datasets.load_dataset(
+                    name, self.config, split=self.split, revision=commit, streaming=True
+                )
         except (OSError, ValueError, RuntimeError) as error:
             raise DataError(
                 f"{self.name}: cannot be opened as a Hugging Face dataset ({error}). Correct the"
@@ -90,15 +97,6 @@ class HuggingFaceDataset:
                 f" most {most} parts."
             )
         return dataset.shard(self.shard.of, self.shard.number - 1, contiguous=is_saved)
-
-    def _load(self, datasets: Any) -> Any:  # noqa: ANN401
-        folder = self._folder()
-        if folder is not None and (folder / _SAVED).exists():
-            return datasets.load_from_disk(str(folder))
-        name, commit = (str(folder), None) if folder else self._commit()
-        return datasets.load_dataset(
-            name, self.config, split=self.split, revision=commit, streaming=True
-        )
 
     def _known(self, dataset: Any, column: str) -> str:  # noqa: ANN401
         """Return the column of the dataset that a name, perhaps of a nested value, begins with."""
@@ -127,6 +125,12 @@ class HuggingFaceDataset:
                     f"{self.name}: has no split {self.split!r}; it has {', '.join(splits)}."
                 )
             return folder / self.split
+        if (folder / _SAVED).exists():
+            saved = json.loads((folder / _SAVED).read_bytes()).get("_split") or "train"
+            if self.split != saved:
+                raise DataError(
+                    f"{self.name}: holds the split {saved!r} alone, so there is no {self.split!r}."
+                )
         return folder
 
     def _commit(self) -> tuple[str, str]:

@@ -63,8 +63,16 @@ class Selection:
             found.append({"domain_column": self.domain.column, "rows": wanted})
         return found + (self.side.describe() if self.side else [])
 
-    def documents(self, rows: Iterable[Row | BadRow], rejects: Rejects) -> Iterator[Document]:
-        """Yield the documents of the rows that are taken."""
+    def documents(
+        self, rows: Iterable[Row | BadRow], rejects: Rejects, done_bytes: int = 0
+    ) -> Iterator[Document]:
+        """Yield the documents of the rows that are taken.
+
+        Args:
+            rows: the rows of one file.
+            rejects: told of each of them.
+            done_bytes: bytes of the files before.
+        """
         for row in rows:
             rejects.rows += 1
             try:
@@ -74,7 +82,7 @@ class Selection:
                 continue
             if text is not None:
                 assert isinstance(row, Row), "a bad row has no text"
-                yield Document(text, row.place, row.read_bytes)
+                yield Document(text, row.place, done_bytes + row.read_bytes)
 
     def _text(self, row: Row | BadRow) -> str | None:
         """Return the text of a row; None if others take the row."""

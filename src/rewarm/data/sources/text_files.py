@@ -68,21 +68,22 @@ class TextFiles:
         """
         done_bytes = 0
         for file in self.files().values():
-            for document in self._documents_of(file, rejects):
-                yield replace(document, read_bytes=done_bytes + document.read_bytes)
+            yield from self._documents_of(file, rejects, done_bytes)
             done_bytes += file.num_bytes
 
-    def _documents_of(self, file: SourceFile, rejects: Rejects) -> Iterator[Document]:
+    def _documents_of(
+        self, file: SourceFile, rejects: Rejects, done_bytes: int
+    ) -> Iterator[Document]:
         match kind_of(file.name):
             case "json lines":
-                return self.selection.documents(json_rows(file), rejects)
+                return self.selection.documents(json_rows(file), rejects, done_bytes)
             case "parquet":
                 rows = parquet_rows(file, self.selection.columns)
-                return self.selection.documents(rows, rejects)
+                return self.selection.documents(rows, rejects, done_bytes)
             case _:
-                return self._whole(file, rejects)
+                return self._whole(file, rejects, done_bytes)
 
-    def _whole(self, file: SourceFile, rejects: Rejects) -> Iterator[Document]:
+    def _whole(self, file: SourceFile, rejects: Rejects, done_bytes: int) -> Iterator[Document]:
         """Yield a text file; which side it is on is told from its first piece."""
         rejects.rows += 1
         begun = False
@@ -92,7 +93,7 @@ class TextFiles:
                 side = self.selection.side
                 if not begun and side is not None and not side.takes(text):
                     return
-                yield Document(text, file.name, piece.read_bytes, piece.ends)
+                yield Document(text, file.name, done_bytes + piece.read_bytes, piece.ends)
                 begun = True
         except BadRow as bad:
             if begun:
