@@ -42,7 +42,7 @@ def test_no_row_is_too_long_and_none_is_empty(documents, sequence_length):
     for row in contents(rows):
         assert row
         assert sum(length for _, length in row) <= sequence_length + 1
-    assert rows.num_tokens().tolist() == [sum(n for _, n in row) for row in contents(rows)]
+    assert rows.num_tokens.tolist() == [sum(n for _, n in row) for row in contents(rows)]
 
 
 @given(lengths, st.integers(1, 20))
@@ -65,7 +65,7 @@ def test_documents_that_fit_are_whole_and_long_ones_lose_nothing(documents, sequ
 @given(lengths, st.integers(1, 20))
 def test_rows_are_filled_as_the_textbook_does(documents, sequence_length):
     rows = pack(np.array(documents, int), sequence_length)
-    gaps = sorted((sequence_length + 1 - rows.num_tokens()).tolist())
+    gaps = sorted((sequence_length + 1 - rows.num_tokens).tolist())
     assert gaps == one_by_one(documents, sequence_length + 1)
 
 
@@ -73,5 +73,5 @@ def test_many_documents_waste_little():
     draw = np.random.default_rng(1)
     documents = np.minimum(draw.lognormal(6.5, 1.2, 200_000).astype(int) + 1, 50_000)
     rows = pack(documents, 2048)
-    wasted = 1 - rows.num_tokens().sum() / (len(rows) * 2049)
+    wasted = 1 - rows.num_tokens.sum() / (len(rows) * 2049)
     assert wasted < 0.002

@@ -49,6 +49,7 @@ WEIGHTS_DEPEND_ON_IT = {
         "[evaluation]",
         '[training]\ndocuments = "isolated"\n[evaluation]',
     ),
+    "packing": ("[evaluation]", '[training]\npacking = "best-fit"\n[evaluation]'),
     "stage before": ("max_lr = 1e-3", "max_lr = 2e-3"),
     "name": in_update('"update"', '"later"'),
     "data": in_update("german = 1.0", "german = 0.9, english = 0.1"),

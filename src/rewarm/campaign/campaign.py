@@ -347,6 +347,10 @@ class Training(_Table):
     documents: Literal["joined", "isolated"] = "joined"
     """What a token may look back at: all that stands before it in its sequence, as in the paper; or its own
     document alone, where positions are counted anew in each. Keep what the base model was trained with."""
+    packing: Literal["cut", "best-fit"] = "cut"
+    """How training documents become sequences. cut: end to end, and cut wherever a sequence ends, as in the
+    paper. best-fit: no document that fits is cut; sequences then end with up to a few tokens of nothing, which
+    are counted as read but not trained on (0.1% of our corpora). Validation text is cut in any case."""
     not_finite: Literal["stop", "skip", "rewind"] = "stop"
     """After a loss or gradient that is not finite, which never reaches the weights: end; leave the batch
     out; or go back to the newest checkpoint and leave the batch out when it comes again."""

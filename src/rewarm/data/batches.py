@@ -8,7 +8,7 @@ its own rows.
 import queue
 import threading
 from collections import Counter
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewarm.data.source_reader import SourceReader, WindowStore
-from rewarm.replay import OrderKind, SourcePart, Stream
+from rewarm.replay import Draw, OrderKind, SourcePart, Stream
 
 PREFETCHED_BATCHES = 2
 """Batches read ahead of the training step."""
@@ -29,7 +29,8 @@ class Batch:
     step: int
     """The step, from 1."""
     tokens: NDArray[Any]
-    """Token ids, (sequences, sequence_length + 1), in the stored type; of the rows that this rank reads."""
+    """Token ids, (sequences, sequence_length + 1), in the stored type; of the rows that this rank reads. Where
+    documents are packed whole, -1 is where a row has nothing."""
     num_tokens: int
     """Targets in the whole batch."""
     new: dict[str, int]
@@ -87,9 +88,7 @@ class Batches:
         first = (step - 1) * self.batch_sequences
         draws = [self.stream.at(first + row) for row in range(self.batch_sequences)]
         mine = draws if self.rows is None else [draws[row] for row in self.rows]
-        rows_of: dict[str, list[int]] = {}
-        for row, draw in enumerate(mine):
-            rows_of.setdefault(draw.source, []).append(row)
+        rows_of = _rows_by_source(mine)
         parts = {
             source: readers[source].read([mine[row].place for row in rows])
             for source, rows in rows_of.items()
@@ -101,7 +100,10 @@ class Batches:
         return Batch(
             step=step,
             tokens=tokens,
-            num_tokens=self.batch_sequences * self.sequence_length,
+            num_tokens=sum(
+                readers[source].num_targets([draws[row].place for row in rows])
+                for source, rows in _rows_by_source(draws).items()
+            ),
             new=dict(Counter(draw.source for draw in draws if not draw.replayed)),
             replayed=dict(Counter(draw.source for draw in draws if draw.replayed)),
         )
@@ -143,3 +145,11 @@ class Batches:
         finally:
             closed.set()
             thread.join()
+
+
+def _rows_by_source(draws: Sequence[Draw]) -> dict[str, list[int]]:
+    """Return which of some draws are of each source."""
+    rows_of: dict[str, list[int]] = {}
+    for row, draw in enumerate(draws):
+        rows_of.setdefault(draw.source, []).append(row)
+    return rows_of

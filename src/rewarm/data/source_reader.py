@@ -24,6 +24,10 @@ class WindowStore(Protocol):
         """Return windows by their numbers, in any order, as (len(numbers), L + 1)."""
         ...
 
+    def num_targets(self, numbers: NDArray[Any], sequence_length: int) -> int:
+        """Return how many tokens of some windows are predicted."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class SourceReader:
@@ -93,3 +97,7 @@ class SourceReader:
             DataError: the tokens are damaged.
         """
         return self.store.windows(self.window_numbers(places), self.sequence_length)
+
+    def num_targets(self, places: Sequence[int]) -> int:
+        """Return how many tokens of the sequences at some places are predicted."""
+        return self.store.num_targets(self.window_numbers(places), self.sequence_length)

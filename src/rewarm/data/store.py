@@ -121,6 +121,10 @@ class TokenStore:
             found[row] = self.ids(int(firsts[row]), int(firsts[row]) + width)
         return found
 
+    def num_targets(self, numbers: NDArray[Any], sequence_length: int) -> int:
+        """Return how many tokens of some windows are predicted: L in each."""
+        return len(numbers) * sequence_length
+
     def ids(self, first: int, stop: int) -> NDArray[Any]:
         """Return the ids from one token up to another, across shards, as a copy.
 

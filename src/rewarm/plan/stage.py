@@ -312,6 +312,8 @@ def _key(
     }
     if campaign.training.documents != "joined":
         content["documents"] = campaign.training.documents
+    if campaign.training.packing != "cut":
+        content["packing"] = campaign.training.packing
     return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 

@@ -20,6 +20,7 @@ from rewarm.engine.parallelise import SUMMED, spread
 from rewarm.engine.pipeline import Pipeline
 from rewarm.engine.world import Precision, autocast
 from rewarm.models.empty import materialise
+from rewarm.models.loss import IGNORED
 from rewarm.models.part import Part, all_blocks, cut, has_tied_head
 from rewarm.plan.layout import blocks_of
 from rewarm.tensors.held import own_tensors
@@ -109,7 +110,8 @@ class TrainedModel:
         """Add the gradients of this rank's sequences of a batch.
 
         Args:
-            tokens: token ids, (sequences, sequence_length + 1), of this rank.
+            tokens: token ids, (sequences, sequence_length + 1), of this rank; negative where there is nothing
+                to predict, at the end of a row.
             divisor: what the summed losses are divided by before their gradients are taken.
 
         Returns:
@@ -119,7 +121,7 @@ class TrainedModel:
         rows = self._on_device(tokens)
         portions = rows.split(self.grid.layout.micro_batch)
         if self._pipeline is not None:
-            total = self._pipeline.backward(rows[:, :-1], rows[:, 1:], len(portions), divisor)
+            total = self._pipeline.backward(*_inputs_and_targets(rows), len(portions), divisor)
         elif self._in_one_order:
             total = tree_sum(
                 self.parameters(),
@@ -138,13 +140,11 @@ class TrainedModel:
     def _on_device(self, tokens: NDArray[np.integer]) -> Tensor:
         rows, device = torch.from_numpy(tokens.astype(np.int64)), self.grid.world.device
         if device.type == "cuda":
-            rows = (
-                rows.pin_memory()
-            )  # from elsewhere the copy would wait for what the device is doing
+            rows = rows.pin_memory()  # from elsewhere the copy would wait for the device
         return rows.to(device, non_blocking=True)
 
     def _portion(self, rows: Tensor, divisor: float) -> Tensor:
-        loss = self.parts[0](rows[:, :-1], rows[:, 1:])
+        loss = self.parts[0](*_inputs_and_targets(rows))
         (loss / divisor).backward()
         return loss.detach().double()
 
@@ -258,3 +258,9 @@ class TrainedModel:
         finally:
             for part, mode in zip(self.parts, modes, strict=True):
                 part.train(mode)
+
+
+def _inputs_and_targets(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Divide rows of L + 1 ids into what is read and what is predicted, (sequences, L) both."""
+    targets = rows[:, 1:]
+    return rows[:, :-1].clamp(min=0), targets.where(targets >= 0, IGNORED)
