@@ -308,8 +308,50 @@ def report(
 
 
 @app.command()
+def adopt(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="PATH...", help="Token files or folders, in reading order."),
+    ],
+    tokenizer: Annotated[
+        Path, typer.Option(help="tokenizer.json that made the ids, or its folder.")
+    ],
+    end_of_text: Annotated[
+        str, typer.Option(help="The token that ends documents.")
+    ] = "<|endoftext|>",
+    dtype: Annotated[
+        str | None, typer.Option(help="Type of the ids in flat files, e.g. uint16.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The manifest.  [default: beside the files]")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Use token files of other tools where they lie: Megatron, NumPy, flat, datatrove."""
+    from rewarm.data.adopt import adopt as adopt_files
+    from rewarm.data.tokenizer import load_tokenizer
+    from rewarm.training.inspection import adopted_json, adopted_lines
+    from rewarm.training.progress import show_preparation
+
+    file = tokenizer / "tokenizer.json" if tokenizer.is_dir() else tokenizer
+    loaded = load_tokenizer(file, end_of_text)
+    with show_preparation(_console(), "adopting") as on_progress:
+        adopted = adopt_files(
+            paths,
+            loaded,
+            dtype=dtype,
+            out=out,
+            on_progress=lambda progress: on_progress("tokens", progress),
+        )
+    for line in [adopted_json(adopted)] if as_json else adopted_lines(adopted):
+        typer.echo(line)
+
+
+@app.command()
 def inspect(
-    folder: Annotated[Path, typer.Argument(help="A run, a checkpoint, or prepared tokens.")],
+    folder: Annotated[
+        Path, typer.Argument(help="A run, a checkpoint, prepared or adopted tokens.")
+    ],
 ) -> None:
     """Say what a folder holds."""
     from rewarm.training.inspection import describe
@@ -320,7 +362,9 @@ def inspect(
 
 @app.command()
 def verify(
-    folders: Annotated[list[Path], typer.Argument(help="Runs, checkpoints, prepared tokens.")],
+    folders: Annotated[
+        list[Path], typer.Argument(help="Runs, checkpoints, prepared or adopted tokens.")
+    ],
 ) -> None:
     """Check prepared tokens and checkpoints against their hashes."""
     from rewarm.training.inspection import verify_all

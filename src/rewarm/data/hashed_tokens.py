@@ -36,6 +36,15 @@ class Blocks:
         start = block * self.block_bytes
         return start, min(start + self.block_bytes, len(self.data))
 
+    def check_beginning(self, num_bytes: int) -> None:
+        """Check the blocks of the first bytes, which say how the others are to be read.
+
+        Raises:
+            DataError: the hash of one differs.
+        """
+        for block in range(-(-min(num_bytes, len(self.data)) // self.block_bytes)):
+            self.check(block)
+
     def check(self, block: int) -> None:
         """Check the hash of a block.
 
@@ -144,16 +153,19 @@ class HashedTokens:
     def _check(self, block: int) -> None:
         """Refuse a block whose hash differs, or which holds an id outside the vocabulary."""
         self._blocks.check(block)
-        first, stop = (
-            max(0, byte - self._first_byte) // self._ids.itemsize
-            for byte in self._blocks.byte_range(block)
-        )
-        highest = highest_id(self._ids[first:stop])
+        start, stop = self._blocks.byte_range(block)
+        highest = highest_id(ids_within(self._ids, self._first_byte, start, stop))
         if highest >= self._vocabulary:
             raise DataError(
                 f"{self._blocks.path}: block {block} holds the id {highest}, outside the vocabulary"
                 f" of {self._vocabulary:,} entries. {self._blocks.remedy}"
             )
+
+
+def ids_within(ids: NDArray[Any], first_byte: int, start: int, stop: int) -> NDArray[Any]:
+    """Return the ids that lie in a range of a file's bytes, of ids that begin at `first_byte`."""
+    first, end = (max(0, byte - first_byte) // ids.itemsize for byte in (start, stop))
+    return ids[first:end]
 
 
 def highest_id(ids: NDArray[Any]) -> int:

@@ -111,7 +111,9 @@ def clock(seconds: float) -> str:
 
 
 @contextmanager
-def show_preparation(console: Console) -> Generator[Callable[[str, Preparation], None]]:
+def show_preparation(
+    console: Console, doing: str = "preparing"
+) -> Generator[Callable[[str, Preparation], None]]:
     """Show how far text has become tokens: give what it returns to `prepare_campaign`."""
     bar = Progress(
         TextColumn("{task.description}"),
@@ -137,7 +139,7 @@ def show_preparation(console: Console) -> Generator[Callable[[str, Preparation],
         )
         if not console.is_terminal and split not in said:
             said.add(split)
-            console.print(f"preparing {split}")
+            console.print(f"{doing} {split}")
 
     with bar:
         yield on_progress

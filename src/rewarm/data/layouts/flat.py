@@ -4,6 +4,7 @@ nanoGPT writes such `.bin` files, OLMo-core such files under the name `.npy`, wi
 """
 
 import io
+from tokenize import TokenError
 from typing import Any, final
 
 import numpy as np
@@ -14,7 +15,8 @@ from rewarm.data.layouts.contents import Contents, OpenedFile, expanded
 from rewarm.errors import DataError
 
 NPY_MAGIC = b"\x93NUMPY"
-_MAX_HEADER_BYTES = 1 << 16
+MAX_HEADER_BYTES = 1 << 16
+"""Longest header of an array that is read."""
 _LLM_C_MAGICS = (20_240_520, 20_240_801)
 _PIECE_TOKENS = 1 << 22
 
@@ -45,7 +47,7 @@ def npy_contents(tokens: OpenedFile) -> Contents:
     Raises:
         DataError: it is something else.
     """
-    header = io.BytesIO(tokens.data[:_MAX_HEADER_BYTES])
+    header = io.BytesIO(tokens.data[:MAX_HEADER_BYTES])
     shape, dtype = read_npy_header(tokens, header)
     if len(shape) != 1 or shape[0] == 0:
         raise DataError(
@@ -78,7 +80,7 @@ def read_npy_header(file: OpenedFile, header: io.BytesIO) -> tuple[tuple[int, ..
             shape, by_columns, dtype = np.lib.format.read_array_header_2_0(header)
         else:
             raise ValueError(f"version {version} is not that of numbers")
-    except ValueError as error:
+    except (ValueError, SyntaxError, TokenError) as error:
         raise DataError(f"{file.path}: is no array of NumPy: {error}.") from error
     if dtype.kind not in "iu" or dtype.newbyteorder("<") != dtype:
         raise DataError(
