@@ -442,6 +442,7 @@ def _known_sizes(
 ) -> tuple[dict[str, int], list[str]]:
     """Return the tokens of each source, prepared or declared, and what is not there yet."""
     from rewarm.data.datasets import train_folder
+    from rewarm.data.given_tokens import num_given_tokens
     from rewarm.data.manifest import MANIFEST
     from rewarm.data.manifest_file import read_manifest
 
@@ -449,7 +450,10 @@ def _known_sizes(
     notes: list[str] = []
     for source, (text, _) in loaded.campaign.leaves().items():
         folder = train_folder(_prepared(loaded, prepared), source)
-        if (folder / MANIFEST).exists():
+        if text.train_tokens is not None:
+            length = loaded.campaign.sequence_length
+            sizes[source] = num_given_tokens(text, loaded.root, length)
+        elif (folder / MANIFEST).exists():
             sizes[source] = read_manifest(folder).tokens
         elif text.tokens is not None:
             sizes[source] = int(text.tokens.amount)
@@ -465,6 +469,7 @@ def _print_for_trainer(
 ) -> None:
     """Print one stage's arguments for another trainer; the notes go to standard error."""
     from rewarm.data.datasets import tokenizer_path, train_folder, validation_folder
+    from rewarm.data.given_tokens import pair_prefix
     from rewarm.data.manifest import TOKENS
     from rewarm.errors import CampaignError
     from rewarm.plan.foreign import TokenFiles, find_stage
@@ -477,9 +482,21 @@ def _print_for_trainer(
         )
     loaded = plan.loaded
     folder, prefix = _prepared(loaded, prepared), Path(TOKENS).stem
+    train = {
+        source: train_folder(folder, source) / prefix
+        if text.train_tokens is None
+        else pair_prefix(loaded.root / text.train_tokens)
+        for source, (text, _) in loaded.campaign.leaves().items()
+    }
+    validation = {
+        name: validation_folder(folder, name) / prefix
+        if dataset.validation_tokens is None
+        else pair_prefix(loaded.root / dataset.validation_tokens)
+        for name, dataset in loaded.campaign.data.items()
+    }
     files = TokenFiles(
-        train={s: str(train_folder(folder, s) / prefix) for s in loaded.campaign.leaves()},
-        validation={d: str(validation_folder(folder, d) / prefix) for d in loaded.campaign.data},
+        train={name: str(path) for name, path in train.items()},
+        validation={name: str(path) for name, path in validation.items()},
         tokenizer=str(tokenizer_path(loaded.campaign, loaded.root, folder)),
         tokens=_known_sizes(loaded, prepared)[0],
     )

@@ -25,6 +25,7 @@ from rewarm.campaign.quantities import (
     Length,
     Number,
     Quantity,
+    SequenceCount,
     Share,
     TokenCount,
     Weight,
@@ -101,6 +102,19 @@ class Tokenizer(_Table):
         return self
 
 
+class IndexMaps(_Table):
+    """The order in which another trainer read a dataset: index maps of GPT-NeoX or Megatron-core."""
+
+    documents: str
+    """The document index, `…_doc_idx.npy` or `…-document_index.npy`, relative to the campaign file."""
+    samples: str
+    """The sample index, `…_sample_idx.npy` or `…-sample_index.npy`."""
+    shuffle: str
+    """The shuffle index, `…_shuffle_idx.npy` or `…-shuffle_index.npy`."""
+    consumed: SequenceCount
+    """How many samples that run has read of this dataset, such as `"1_000_000 sequences"`."""
+
+
 class Text(_Table):
     """Where the training text of a dataset, or of a domain of one, comes from."""
 
@@ -112,6 +126,17 @@ class Text(_Table):
     """Key of the text in JSON lines."""
     tokens: TokenCount | None = None
     """How many tokens there are, so that a plan can be made before the data is prepared."""
+    train_tokens: str | None = None
+    """Tokens that are there already, instead of text: the manifest that `rewarm adopt` wrote, or a folder
+    with one; relative to the campaign file."""
+    index_maps: IndexMaps | None = None
+    """With train_tokens: the order in which a run elsewhere has read them, for a replay in true order."""
+
+    @model_validator(mode="after")
+    def _maps_have_tokens(self) -> "Text":
+        if self.index_maps is not None and self.train_tokens is None:
+            raise ValueError("index_maps say the order of tokens that are there; give train_tokens")
+        return self
 
 
 class Domain(Text):
@@ -122,8 +147,8 @@ class Domain(Text):
 
     @model_validator(mode="after")
     def _has_text(self) -> "Domain":
-        if bool(self.train) == (self.source is not None):
-            raise ValueError("give either train (files) or source (a built-in one)")
+        if [bool(self.train), self.source is not None, bool(self.train_tokens)].count(True) != 1:
+            raise ValueError("give one of train (files), source (a built-in one) and train_tokens")
         return self
 
 
@@ -132,14 +157,21 @@ class Dataset(Text):
 
     validation: list[str] = []
     """Files with validation text; a built-in source has its own."""
+    validation_tokens: str | None = None
+    """Tokens to validate on that are there already, instead of text; as train_tokens."""
     domains: dict[Name, Domain] = {}
     """Domains with their weights, instead of train."""
 
     @model_validator(mode="after")
     def _has_text(self) -> "Dataset":
-        if [bool(self.train), self.source is not None, bool(self.domains)].count(True) != 1:
-            raise ValueError("give one of train (files), source (a built-in one) and domains")
-        if not self.validation and self.source is None:
+        texts = (self.train, self.source, self.train_tokens, self.domains)
+        if [bool(text) for text in texts].count(True) != 1:
+            raise ValueError(
+                "give one of train (files), source (a built-in one), train_tokens and domains"
+            )
+        if self.validation and self.validation_tokens is not None:
+            raise ValueError("give either validation (files) or validation_tokens, not both")
+        if not self.validation and self.validation_tokens is None and self.source is None:
             raise ValueError(
                 "validation is missing: without it neither learning nor forgetting is seen"
             )

@@ -25,6 +25,7 @@ _TABLES = (
     (campaign.TrainTokenizer, "tokenizer.train", ""),
     (campaign.Dataset, "[data.NAME]", ""),
     (campaign.Domain, "[data.NAME.domains.DOMAIN]", ""),
+    (campaign.IndexMaps, "index_maps", ""),
     (campaign.History, "[history.NAME]", ""),
     (campaign.Optimizer, "[optimizer]", ""),
     (campaign.Training, "[training]", ""),

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rewarm.data.store import TokenStore
+from rewarm.data.windows import Windows
 from rewarm.errors import DataError
 from rewarm.replay import EpochOrder, Stream
 
@@ -45,7 +45,7 @@ class Batches:
 
     stream: Stream
     """The stage's data order."""
-    stores: Mapping[str, TokenStore]
+    stores: Mapping[str, Windows]
     """Training tokens by source."""
     seed: int
     """Seed of the orders within the sources."""

@@ -12,11 +12,13 @@ from pathlib import Path
 from rewarm.campaign import Campaign, Text
 from rewarm.campaign.hub import NO_COMMITS, hub_name, tokenizer_file
 from rewarm.data.documents import TextFiles, TextSource
+from rewarm.data.given_tokens import check_apart, open_given, open_training
 from rewarm.data.prepare import prepare_split
 from rewarm.data.progress import Progress
 from rewarm.data.python_sources import PythonCode, PythonDocs
 from rewarm.data.store import TokenStore
 from rewarm.data.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+from rewarm.data.windows import Windows
 from rewarm.errors import DataError
 from rewarm.replay import derive_key
 
@@ -34,7 +36,7 @@ class PreparedData:
 
     tokenizer: Tokenizer
     """The tokenizer that made them."""
-    train: Mapping[str, TokenStore]
+    train: Mapping[str, Windows]
     """Training tokens by source: `dataset`, or `dataset/domain`."""
     validation: Mapping[str, TokenStore]
     """Validation tokens by dataset."""
@@ -42,8 +44,8 @@ class PreparedData:
     def fingerprints(self) -> dict[str, dict[str, str]]:
         """Return the fingerprint of every split."""
         return {
-            "train": {name: store.manifest.fingerprint for name, store in self.train.items()},
-            "validation": {n: store.manifest.fingerprint for n, store in self.validation.items()},
+            "train": {name: store.fingerprint for name, store in self.train.items()},
+            "validation": {n: store.fingerprint for n, store in self.validation.items()},
         }
 
 
@@ -82,6 +84,7 @@ def prepare_campaign(
         StorageError: the disk is full.
     """
     _check_files(campaign, root)
+    check_apart(campaign, root)
     tokenizer = _tokenizer(campaign, root, prepared, commits)
     for name, source, folder in _splits(campaign, root, prepared):
         prepare_split(
@@ -112,11 +115,15 @@ def open_campaign(
         tokenizer=tokenizer,
         train={
             leaf: TokenStore.open(train_folder(prepared, leaf), tokenizer=made_by)
-            for leaf in campaign.leaves()
+            if text.train_tokens is None
+            else open_training(text, root, tokenizer)
+            for leaf, (text, _) in campaign.leaves().items()
         },
         validation={
             name: TokenStore.open(validation_folder(prepared, name), tokenizer=made_by)
-            for name in campaign.data
+            if dataset.validation_tokens is None
+            else open_given(root / dataset.validation_tokens, tokenizer)
+            for name, dataset in campaign.data.items()
         },
     )
 
@@ -133,9 +140,14 @@ def text_source(text: Text, root: Path, split: str) -> TextSource:
 def _splits(
     campaign: Campaign, root: Path, prepared: Path
 ) -> Iterator[tuple[str, TextSource, Path]]:
+    """Yield each split that is prepared from text: its name, its text and its folder."""
     for leaf, (text, _) in campaign.leaves().items():
+        if text.train_tokens is not None:
+            continue
         yield f"{leaf} train", text_source(text, root, "train"), train_folder(prepared, leaf)
     for name, dataset in campaign.data.items():
+        if dataset.validation_tokens is not None:
+            continue
         source: TextSource
         if dataset.validation:
             source = TextFiles(tuple(dataset.validation), root, dataset.text)

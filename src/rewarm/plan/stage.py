@@ -300,6 +300,10 @@ def _key(
         "precision": campaign.training.precision,
         "sources": {
             source: leaves[source][0].model_dump(mode="json", include={"train", "source", "text"})
+            # Only where they are given, so that campaigns of text keep their keys.
+            | leaves[source][0].model_dump(
+                mode="json", include={"train_tokens", "index_maps"}, exclude_none=True
+            )
             for source in sorted(sources)
         },
         "parent": parent.key if parent else None,

@@ -10,8 +10,8 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from rewarm.data.hashed_tokens import HashedTokens
-from rewarm.data.layouts.contents import Contents, OpenedFile, expanded
+from rewarm.data.hashed_tokens import HashedTokens, expanded
+from rewarm.data.layouts.contents import Contents, OpenedFile
 from rewarm.errors import DataError
 
 NPY_MAGIC = b"\x93NUMPY"
@@ -130,7 +130,9 @@ class FlatDocuments:
     def starts_between(
         self, firsts: NDArray[np.int64], stops: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        ranges, tokens = expanded(firsts, stops)
-        begins = tokens == 0
-        begins[~begins] = self._tokens.at(tokens[~begins] - 1) == self._end_of_text
-        return ranges[begins], tokens[begins]
+        # A document begins behind each end; the first at 0.
+        before, last = np.maximum(firsts - 1, 0), stops - 1
+        ends = self._tokens.spans(before, last) == self._end_of_text
+        ranges, tokens = (numbers[ends] for numbers in expanded(before, last))
+        at_zero = np.flatnonzero((firsts == 0) & (stops > 0))
+        return np.append(ranges, at_zero), np.append(tokens + 1, np.zeros_like(at_zero))
