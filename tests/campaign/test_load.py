@@ -176,7 +176,7 @@ MISTAKES = {
         'train = ["german.jsonl"]',
         'train = ["german.jsonl"]\nsource = "python-code"',
         "data.german",
-        "give one of train (files), source (a built-in one) and domains",
+        "give one of train (files), source (a built-in one), train_tokens and domains",
     ),
     "two models": (
         'preset = "neox-0.1m"',
