@@ -57,7 +57,7 @@ def test_shards_of_all_layouts_are_read_as_one(tokenizer, shards, length, draw):
         backwards = [store.document(n).tolist() for n in reversed(range(len(documents)))]
         assert backwards == documents[::-1]
         count = (len(tokens) - 1) // length
-        numbers = draw.choices(range(count), k=9) if count else []
+        numbers = draw.sample(range(count), k=count)
         windows = store.windows(numbers, length)
         assert windows.dtype == np.uint16
         assert windows.tolist() == [tokens[i * length : (i + 1) * length + 1] for i in numbers]
@@ -93,6 +93,16 @@ def test_documents_and_sequences_without_tokens(tmp_path, tokenizer):
     assert [store.document(n).tolist() for n in range(5)] == [[1, 2], [], [0], [3, 0], []]
     found = store.document_starts(np.array([0, 1, 4]), np.array([4, 2, 4]))
     assert [each.tolist() for each in found] == [[0, 0, 0, 1], [0, 2, 3, 2]]
+
+
+def test_documents_without_tokens_in_datatrove_begin_nowhere(tmp_path, tokenizer):
+    (tmp_path / "x.ds").write_bytes(np.array([1, 0, 3, 0], "<u2").tobytes())
+    ends = np.array([0, 2, 2, 4, 4], "<u8")
+    (tmp_path / "x.ds.index").write_bytes(ends.tobytes())
+    store = TokenStore.open(adopt([tmp_path / "x.ds"], tokenizer).path)
+    assert [store.document(n).tolist() for n in range(5)] == [[], [1, 0], [], [3, 0], []]
+    found = store.document_starts(np.array([0, 1]), np.array([3, 1]))
+    assert [each.tolist() for each in found] == [[0, 0], [0, 2]]
 
 
 def test_every_flipped_bit_of_every_file_is_told(tmp_path, tokenizer):

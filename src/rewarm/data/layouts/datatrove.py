@@ -96,6 +96,6 @@ class EndedDocuments:
         starts = self.ends[numbers]
         at_zero = np.flatnonzero((firsts == 0) & (stops > 0))
         ranges, starts = np.append(ranges, at_zero), np.append(starts, np.zeros_like(at_zero))
-        # Where documents are empty, several ends are the same place, and the last end begins nothing.
-        pairs = np.unique(np.stack([ranges, starts])[:, starts < self.ends[-1]], axis=1)
+        # Where documents are empty, several ends are the same place.
+        pairs = np.unique(np.stack([ranges, starts]), axis=1)
         return pairs[0], pairs[1]
