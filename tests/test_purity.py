@@ -11,7 +11,7 @@ import pytest
 from rewarm.campaign.starters import starter_text
 
 ROOT = Path(__file__).parent.parent
-PURE = ("schedules", "replay", "campaign", "plan", "runs", "report", "cli")
+PURE = ("schedules", "replay", "campaign", "plan", "runs", "report", "tensors.blocks", "cli")
 HEAVY = ("torch", "transformers", "tokenizers", "safetensors")
 
 # Every module below a package, so that nothing hides behind a light `__init__`.

@@ -17,9 +17,15 @@ import typer
 from rewarm.errors import InterruptedRunError, RankLostError, RewarmError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from fractions import Fraction
+
     from rich.console import Console
 
     from rewarm.campaign import LoadedCampaign
+    from rewarm.data.manifest import Manifest
+    from rewarm.data.store import TokenStore
+    from rewarm.engine.ranks import Ranks
     from rewarm.plan import Plan
     from rewarm.runs.folder import RunFolder
 
@@ -50,6 +56,13 @@ Prepared = Annotated[
 Workers = Annotated[int, typer.Option(min=1, help="Processes that encode text.")]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda.  [default: cuda if there is one]")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.  [default: all cores]")]
+NumRanks = Annotated[
+    int | None, typer.Option(min=2, help="Processes on this machine, watched and restarted.")
+]
+Restarts = Annotated[int, typer.Option(min=0, help="With --ranks: fresh starts after a crash.")]
+Tensor = Annotated[int | None, typer.Option(min=1, help="Same as --set parallel.tensor=N.")]
+Pipeline = Annotated[int | None, typer.Option(min=1, help="Same as --set parallel.pipeline=N.")]
+Shard = Annotated[int | None, typer.Option(min=1, help="Same as --set parallel.shard=N.")]
 AllowChanges = Annotated[
     bool,
     typer.Option("--allow-changes", help="Begin changed stages anew; older ones stay on disk."),
@@ -87,9 +100,9 @@ def plan(
     price: Annotated[float | None, typer.Option(min=0, help="Price of an hour.")] = None,
     prepared: Prepared = None,
     ranks: Annotated[int | None, typer.Option(min=1, help="Spread it over so many ranks.")] = None,
-    tp: Annotated[int | None, typer.Option(help="Same as --set parallel.tensor=N.")] = None,
-    pp: Annotated[int | None, typer.Option(help="Same as --set parallel.pipeline=N.")] = None,
-    shard: Annotated[int | None, typer.Option(help="Same as --set parallel.shard=N.")] = None,
+    tp: Tensor = None,
+    pp: Pipeline = None,
+    shard: Shard = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
     to: Annotated[
         str | None, typer.Option(help="Print one stage for another trainer: megatron or gpt-neox.")
@@ -98,19 +111,27 @@ def plan(
     arm: Annotated[str | None, typer.Option(help="With --to: its arm, if arms differ.")] = None,
 ) -> None:
     """Say what a campaign will do and cost, before it runs; with --ranks, what each rank holds."""
+    from rewarm.data.campaign_text import pattern_problems
+    from rewarm.data.datasets import bytes_per_token, measured_overlap, train_manifests
     from rewarm.errors import CampaignError
     from rewarm.plan import make_plan
     from rewarm.plan.choice import choose_layouts
+    from rewarm.plan.coding import coding_line, coding_warnings
     from rewarm.plan.cost import cost
     from rewarm.plan.drawing import write_picture
+    from rewarm.plan.epochs import check_epochs, in_tokens
     from rewarm.plan.layout_text import print_layouts, record_json
-    from rewarm.plan.text import print_plan
+    from rewarm.plan.text import memory_warnings, print_plan
+    from rewarm.runs.overlap import overlap_note
 
     if price is not None and throughput is None:
         raise CampaignError("--price is of an hour, so --throughput is needed to know the hours")
-    sides = {"tensor": ("--tp", tp), "pipeline": ("--pp", pp), "shard": ("--shard", shard)}
-    loaded = _load(file, _with_sides(settings, sides, ranks), root)
+    settings = _with_sides(settings, tp, pp, shard, several=ranks is not None)
+    loaded = _load(file, settings, root)
     made = make_plan(loaded)
+    manifests = train_manifests(loaded.campaign, loaded.root, _prepared(loaded, prepared))
+    sizes, notes = _known_sizes(loaded, manifests)
+    check_epochs(made, in_tokens(sizes))
     layouts = None if ranks is None else choose_layouts(made, ranks)
     if to is not None or stage is not None or arm is not None:
         _print_for_trainer(made, to, stage, arm, prepared)
@@ -120,9 +141,18 @@ def plan(
     if as_json:
         typer.echo(record_json(made, layouts))
         return
-    sizes, notes = _known_sizes(loaded, prepared)
+    costs = cost(made, throughput, price)
+    notes += pattern_problems(loaded.campaign, loaded.root)
+    if layouts is None:
+        notes += memory_warnings(made, costs)
+    coding = bytes_per_token(manifests)
+    notes += coding_warnings(made.datasets, coding)
+    measured = measured_overlap(loaded.campaign, loaded.root, _prepared(loaded, prepared))
+    notes.append(overlap_note(measured, loaded.campaign.evaluation.max_overlap))
     console = _console(error=False)
-    print_plan(console, made, cost(made, throughput, price), sizes, notes)
+    print_plan(console, made, costs, sizes, notes)
+    if coding:
+        console.print(coding_line(coding))
     if layouts is not None:
         print_layouts(console, layouts)
 
@@ -147,30 +177,90 @@ def prepare(
     root: Root = None,
     prepared: Prepared = None,
     workers: Workers = 2,
+    encoder: Annotated[
+        str, typer.Option(help="auto, reference or tiktoken; the tokens are the same.")
+    ] = "auto",
+    shard: Annotated[
+        str | None, typer.Option(help="Prepare one part alone, such as 2/8; then --merge 8.")
+    ] = None,
+    merge: Annotated[
+        int | None, typer.Option(min=1, help="Put so many shards together; nothing is copied.")
+    ] = None,
 ) -> None:
     """Turn a campaign's text into tokens; goes on where it stopped."""
-    from rewarm.data.datasets import prepare_campaign
+    from rewarm.data.datasets import bytes_per_token, merge_campaign, open_campaign
+    from rewarm.errors import CampaignError
     from rewarm.models.hub import download
-    from rewarm.training.progress import show_preparation
+    from rewarm.plan.coding import coding_warnings
+    from rewarm.plan.plan import datasets_as_met
 
-    loaded = _load(file, settings, root)
+    loaded = download(_load(file, settings, root))
     folder = _prepared(loaded, prepared)
-    loaded = download(loaded)
-    with show_preparation(_console()) as on_progress:
-        data = prepare_campaign(
-            loaded.campaign,
-            loaded.root,
-            folder,
-            workers=workers,
-            on_progress=on_progress,
-            commits=loaded.commits,
-        )
+    if merge is not None and shard is not None:
+        raise CampaignError("--shard prepares one part and --merge puts all together; give one")
+    if merge is not None:
+        merge_campaign(loaded.campaign, loaded.root, folder, of=merge, commits=loaded.commits)
+    _prepare_tokens(loaded, folder, workers, encoder, shard)
+    if shard is not None:
+        typer.echo(f"shard {shard} is prepared; when all are, put them together with --merge")
+        return
+    data = open_campaign(loaded.campaign, loaded.root, folder, loaded.commits)
     for name, commit in loaded.commits.items():
         typer.echo(f"{name}: commit {commit}")
     for name, store in data.train.items():
-        typer.echo(f"{name}: {store.tokens:,} tokens, {store.documents:,} documents")
+        _print_split(name, store)
     for name, store in data.validation.items():
-        typer.echo(f"{name}, validation: {store.tokens:,} tokens, {store.documents:,} documents")
+        _print_split(f"{name}, validation", store)
+    coding = bytes_per_token({name: store.manifest for name, store in data.train.items()})
+    for warning in coding_warnings(datasets_as_met(loaded.campaign), coding):
+        _note(warning)
+
+
+@app.command()
+def overlap(
+    file: CampaignFile,
+    settings: Settings = None,
+    root: Root = None,
+    prepared: Prepared = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that compare text.")] = 2,
+    jaccard: Annotated[str, typer.Option(help="Least similarity of near-duplicates.")] = "80%",
+    ngrams: Annotated[
+        str, typer.Option(help="Share of 13-grams above which a document counts.")
+    ] = "20%",
+    fail_above: Annotated[
+        str | None, typer.Option(help="Exit with 3 if more of a set's documents are concerned.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+) -> None:
+    """Measure how much of the validation text is training text, on the prepared tokens."""
+    from rewarm.data.datasets import open_campaign
+    from rewarm.data.overlap.kept import overlap_file
+    from rewarm.data.overlap.measure import measure_overlap
+    from rewarm.report.overlap import overlap_caption, overlap_table
+    from rewarm.runs.files import write_record
+    from rewarm.runs.overlap import check_share, overlap_text
+    from rewarm.training.progress import show_preparation
+
+    limit = None if fail_above is None else _share("--fail-above", fail_above)
+    similarity, share = _share("--jaccard", jaccard), _share("--ngrams", ngrams)
+    loaded = _load(file, settings, root)
+    folder = _prepared(loaded, prepared)
+    data = open_campaign(loaded.campaign, loaded.root, folder, loaded.commits)
+    with show_preparation(_console(), "comparing") as on_progress:
+        measured = measure_overlap(
+            data, jaccard=similarity, ngram_limit=share, workers=workers, on_progress=on_progress
+        )
+    path = overlap_file(folder)
+    write_record(path, measured)
+    if as_json:
+        typer.echo(measured.model_dump_json(indent=2))
+    else:
+        console = _console(error=False)
+        console.print(overlap_table(measured))
+        console.print(overlap_caption(measured), markup=False)
+        console.print(f"{overlap_text(measured)}; record: {path}", markup=False, soft_wrap=True)
+    if limit is not None:
+        check_share(measured, limit, f"--fail-above allows {fail_above}")
 
 
 @app.command()
@@ -183,12 +273,11 @@ def train(
     device: Device = None,
     threads: Threads = None,
     workers: Workers = 2,
-    ranks: Annotated[
-        int | None, typer.Option(min=2, help="Processes on this machine, watched and restarted.")
-    ] = None,
-    restarts: Annotated[
-        int, typer.Option(min=0, help="With --ranks: fresh starts after a crash.")
-    ] = 3,
+    ranks: NumRanks = None,
+    restarts: Restarts = 3,
+    tp: Tensor = None,
+    pp: Pipeline = None,
+    shard: Shard = None,
     allow_changes: AllowChanges = False,
     require_bitwise: Annotated[
         bool,
@@ -200,11 +289,12 @@ def train(
     from rewarm.training.anneal import with_recorded_annealings
     from rewarm.training.hub_commits import with_recorded_commits
 
-    loaded = _load(file, settings, root)
+    several = ranks is not None or "WORLD_SIZE" in os.environ
+    loaded = _load(file, _with_sides(settings, tp, pp, shard, several=several), root)
     run = RunFolder(runs / loaded.campaign.name)
-    if ranks is not None and not _is_watched():
-        _supervise(run, ranks, restarts)
     loaded = with_recorded_annealings(with_recorded_commits(loaded, run), run)
+    if ranks is not None and not _is_watched():
+        _supervise(loaded, run, ranks, restarts)
     _carry_out(
         loaded,
         run,
@@ -244,6 +334,8 @@ def anneal(
     prepared: Prepared = None,
     device: Device = None,
     threads: Threads = None,
+    ranks: NumRanks = None,
+    restarts: Restarts = 3,
 ) -> None:
     """Branch an annealed copy off a checkpoint of a run."""
     from rewarm.runs.folder import RunFolder
@@ -253,7 +345,9 @@ def anneal(
     annealing = find_annealing(
         folder, arm=arm, stage=stage, at=at, budget=budget, min_lr=min_lr, shape=shape
     )
-    loaded = record_annealing(folder, annealing)
+    loaded = record_annealing(folder, annealing)  # which the ranks then find recorded
+    if ranks is not None and not _is_watched():
+        _supervise(loaded, folder, ranks, restarts)
     _carry_out(loaded, folder, prepared, device, threads, 1, allow_changes=False)
 
 
@@ -270,7 +364,7 @@ def export(
     ] = None,
     dtype: Annotated[str, typer.Option(help="Type of the weights: fp32 or bf16.")] = "fp32",
     out: Annotated[
-        Path | None, typer.Option(help="The folder.  [default: RUN/export/STAGE]")
+        Path | None, typer.Option(help="The folder.  [default: RUN/export/STAGE-KEY]")
     ] = None,
     prepared: Prepared = None,
 ) -> None:
@@ -369,9 +463,18 @@ def verify(
     """Check prepared tokens and checkpoints against their hashes."""
     from rewarm.training.inspection import verify_all
 
-    for folder in folders:
-        for path, what in verify_all(folder):
-            typer.echo(f"intact  {path}  ({what})")
+    intact, damages = 0, list[RewarmError]()
+    for checked in verify_all(folders):
+        if checked.damage is None:
+            intact += 1
+            typer.echo(f"intact   {checked.path}  ({checked.what})")
+        else:
+            damages.append(checked.damage)
+            typer.echo(f"damaged  {checked.path}")
+            typer.echo(f"error: {checked.damage}", err=True)
+    if damages:
+        typer.echo(f"{len(damages):,} damaged, {intact:,} intact", err=True)
+        raise typer.Exit(damages[0].exit_code)
 
 
 def main() -> None:
@@ -381,7 +484,9 @@ def main() -> None:
     try:
         app()
     except RewarmError as error:
-        typer.echo(f"error: {error}", err=True)
+        # A stop that was asked for is no error.
+        said = error if isinstance(error, InterruptedRunError) else f"error: {error}"
+        typer.echo(said, err=True)
         if isinstance(error, RankLostError) or os.environ.get("WORLD_SIZE", "1") != "1":
             # Threads may be waiting for another rank, and would be waited for.
             sys.stdout.flush()
@@ -414,18 +519,35 @@ def _load(file: Path, settings: list[str] | None, root: Path | None) -> "LoadedC
     return load_campaign(file, settings or (), root=root)
 
 
+def _share(option: str, text: str) -> "Fraction":
+    """Return the share that an option gives."""
+    from rewarm.campaign.quantities import parse_share
+    from rewarm.errors import CampaignError
+
+    try:
+        return parse_share(text)
+    except ValueError as error:
+        raise CampaignError(f"{option}: {error}") from error
+
+
 def _with_sides(
-    settings: list[str] | None, sides: dict[str, tuple[str, int | None]], ranks: int | None
+    settings: list[str] | None,
+    tp: int | None,
+    pp: int | None,
+    shard: int | None,
+    *,
+    several: bool,
 ) -> list[str]:
     """Return the settings with the sides of a layout that options of their own give."""
     from rewarm.errors import CampaignError
 
     found = list(settings or ())
+    sides = {"tensor": ("--tp", tp), "pipeline": ("--pp", pp), "shard": ("--shard", shard)}
     for side, (option, count) in sides.items():
         path = f"parallel.{side}"
         if count is None:
             continue
-        if ranks is None:
+        if not several:
             raise CampaignError(f"{option} divides ranks; say with --ranks how many there are")
         if any(setting.partition("=")[0].strip() == path for setting in settings or ()):
             raise CampaignError(f"{option} and --set {path} set the same value; give one of them")
@@ -433,31 +555,42 @@ def _with_sides(
     return found
 
 
+def _note(text: str) -> None:
+    typer.echo(f"note: {text}", err=True)
+
+
+def _print_split(name: str, store: "TokenStore") -> None:
+    """Print what a split came to, and what of it was left out."""
+    from rewarm.data.split_report import read_report
+
+    coded = ""
+    if store.manifest.text_bytes is not None:
+        coded = f", {store.manifest.text_bytes / store.tokens:.2f} bytes per token"
+    typer.echo(f"{name}: {store.tokens:,} tokens, {store.documents:,} documents{coded}")
+    report = read_report(store.place)
+    for line in report.left_out_lines() if report else ():
+        typer.echo(f"  {line}")
+
+
 def _prepared(loaded: "LoadedCampaign", prepared: Path | None) -> Path:
     return Path("prepared") / loaded.campaign.name if prepared is None else prepared
 
 
 def _known_sizes(
-    loaded: "LoadedCampaign", prepared: Path | None
+    loaded: "LoadedCampaign", manifests: "Mapping[str, Manifest]"
 ) -> tuple[dict[str, int], list[str]]:
     """Return the tokens of each source, prepared or declared, and what is not there yet."""
-    from rewarm.data.datasets import train_folder
-    from rewarm.data.given_tokens import num_given_tokens
-    from rewarm.data.manifest import MANIFEST
-    from rewarm.data.manifest_file import read_manifest
+    from rewarm.plan.epochs import declared_tokens
 
-    sizes: dict[str, int] = {}
+    sizes = declared_tokens(loaded.campaign)
     notes: list[str] = []
+    length = loaded.campaign.sequence_length
     for source, (text, _) in loaded.campaign.leaves().items():
-        folder = train_folder(_prepared(loaded, prepared), source)
-        if text.train_tokens is not None:
-            length = loaded.campaign.sequence_length
-            sizes[source] = num_given_tokens(text, loaded.root, length)
-        elif (folder / MANIFEST).exists():
-            sizes[source] = read_manifest(folder).tokens
-        elif text.tokens is not None:
-            sizes[source] = int(text.tokens.amount)
-        else:
+        if text.index_maps is not None:
+            sizes[source] = int(text.index_maps.consumed.amount) * length + 1
+        elif source in manifests:
+            sizes[source] = manifests[source].tokens
+        elif source not in sizes:
             notes.append(
                 f"{source} is not prepared and declares no tokens, so its epochs are not known"
             )
@@ -468,9 +601,13 @@ def _print_for_trainer(
     plan: "Plan", trainer: str | None, stage: str | None, arm: str | None, prepared: Path | None
 ) -> None:
     """Print one stage's arguments for another trainer; the notes go to standard error."""
-    from rewarm.data.datasets import tokenizer_path, train_folder, validation_folder
+    from rewarm.data.datasets import (
+        tokenizer_path,
+        train_manifests,
+        train_places,
+        validation_places,
+    )
     from rewarm.data.given_tokens import pair_prefix
-    from rewarm.data.manifest import TOKENS
     from rewarm.errors import CampaignError
     from rewarm.plan.foreign import TokenFiles, find_stage
     from rewarm.plan.megatron import megatron_arguments, megatron_text
@@ -481,24 +618,14 @@ def _print_for_trainer(
             "a stage is printed for another trainer with --to megatron or --to gpt-neox, and --stage NAME"
         )
     loaded = plan.loaded
-    folder, prefix = _prepared(loaded, prepared), Path(TOKENS).stem
-    train = {
-        source: train_folder(folder, source) / prefix
-        if text.train_tokens is None
-        else pair_prefix(loaded.root / text.train_tokens)
-        for source, (text, _) in loaded.campaign.leaves().items()
-    }
-    validation = {
-        name: validation_folder(folder, name) / prefix
-        if dataset.validation_tokens is None
-        else pair_prefix(loaded.root / dataset.validation_tokens)
-        for name, dataset in loaded.campaign.data.items()
-    }
+    folder = _prepared(loaded, prepared)
+    train = train_places(loaded.campaign, loaded.root, folder)
+    validation = validation_places(loaded.campaign, loaded.root, folder)
     files = TokenFiles(
-        train={name: str(path) for name, path in train.items()},
-        validation={name: str(path) for name, path in validation.items()},
+        train={source: str(pair_prefix(place)) for source, place in train.items()},
+        validation={name: str(pair_prefix(place)) for name, place in validation.items()},
         tokenizer=str(tokenizer_path(loaded.campaign, loaded.root, folder)),
-        tokens=_known_sizes(loaded, prepared)[0],
+        tokens=_known_sizes(loaded, train_manifests(loaded.campaign, loaded.root, folder))[0],
     )
     chosen = find_stage(plan, arm, stage)
     if trainer == "megatron":
@@ -509,7 +636,7 @@ def _print_for_trainer(
         text = neox_text(exported)
     typer.echo(text)
     for note in exported.notes:
-        typer.echo(f"note: {note}", err=True)
+        _note(note)
 
 
 def _carry_out(
@@ -524,59 +651,82 @@ def _carry_out(
     require_bitwise: bool = False,
 ) -> None:
     """Prepare, train what is left, report, and print the table; of several ranks all do it together."""
-    from rewarm.data.datasets import open_campaign, prepare_campaign
+    from rewarm.data.datasets import open_campaign
     from rewarm.engine.world import current_world
-    from rewarm.models.hub import check_here, download
     from rewarm.plan import make_plan
+    from rewarm.plan.choice import choose_layouts
     from rewarm.report import read_run, terminal_table, verdict
+    from rewarm.runs.overlap import overlap_text
     from rewarm.training.campaign import is_finished, train_campaign
-    from rewarm.training.progress import show_preparation
     from rewarm.training.supervisor import end_with_supervisor
 
     messages, results = _console(), _console(error=False)
     made = make_plan(loaded)
     end_with_supervisor()
     world = current_world(device, threads, timeout_seconds=loaded.campaign.parallel.timeout)
-    if world.ranks.gather(is_finished(made, run))[0]:
+    ranks = world.ranks
+    if ranks.gather(is_finished(made, run))[0]:
         messages.print(f"{run.path} is finished; nothing is left to do")
     else:
-        folder = _prepared(loaded, prepared)
-
-        def download_all() -> None:
-            nonlocal loaded
-            loaded = download(loaded)
-
-        def prepare_all() -> None:
-            with show_preparation(messages) as on_progress:
-                prepare_campaign(
-                    loaded.campaign,
-                    loaded.root,
-                    folder,
-                    workers=workers,
-                    on_progress=on_progress,
-                    commits=loaded.commits,
-                )
-
-        world.ranks.first_alone(download_all)
-        loaded = replace(loaded, commits=world.ranks.gather(dict(loaded.commits))[0])
-        world.ranks.together(lambda: check_here(loaded), world.ranks.words)
-        made = make_plan(loaded)  # anew: the size of a model is known once it is here
-        world.ranks.first_alone(prepare_all)
+        choose_layouts(made, ranks.size)  # a mistake in it is found before any work
+        here, folder = _download_once(loaded, ranks), _prepared(loaded, prepared)
+        made = make_plan(here)  # anew: the size of a model is known once it is here
+        choose_layouts(made, ranks.size)
+        ranks.first_alone(lambda: _prepare_tokens(here, folder, workers))
+        data = open_campaign(here.campaign, here.root, folder, here.commits)
+        messages.print(f"note: {overlap_text(data.overlap)}", markup=False, soft_wrap=True)
         train_campaign(
             made,
             run,
-            open_campaign(loaded.campaign, loaded.root, folder, loaded.commits),
+            data,
             world=world,
             console=messages,
             allow_changes=allow_changes,
             require_bitwise=require_bitwise,
         )
-        world.ranks.first_alone(lambda: _write_report(run))
-    world.ranks.leave()
+        ranks.first_alone(lambda: _write_report(run))
+    ranks.leave()
     finished = read_run(run.path)
     results.print(terminal_table(finished))
     results.print(verdict(finished), markup=False, soft_wrap=True)
     results.print(f"report: {run.report}")
+
+
+def _download_once(loaded: "LoadedCampaign", ranks: "Ranks") -> "LoadedCampaign":
+    """Download what is on the hub on the first rank; all of them go on with its commits."""
+    from rewarm.models.hub import check_here, download
+
+    downloaded = ranks.first_alone(lambda: dict(download(loaded).commits))
+    here = replace(loaded, commits=ranks.gather(downloaded)[0] or {})
+    ranks.together(lambda: check_here(here), ranks.words)
+    return here
+
+
+def _prepare_tokens(
+    loaded: "LoadedCampaign",
+    folder: Path,
+    workers: int,
+    encoder: str = "auto",
+    shard: str | None = None,
+) -> None:
+    """Turn the text, or one shard of it, into tokens, and show how far it is."""
+    from rewarm.data.datasets import prepare_campaign
+    from rewarm.data.encoders import as_wanted
+    from rewarm.data.shards import ShardNumber
+    from rewarm.training.progress import show_preparation
+
+    with show_preparation(_console()) as on_progress:
+        prepare_campaign(
+            loaded.campaign,
+            loaded.root,
+            folder,
+            workers=workers,
+            encoder=as_wanted(encoder),
+            shard=None if shard is None else ShardNumber.parse(shard),
+            on_progress=on_progress,
+            on_note=_note,
+            commits=loaded.commits,
+        )
 
 
 def _is_watched() -> bool:
@@ -597,16 +747,19 @@ def _is_watched() -> bool:
     return False
 
 
-def _supervise(run: "RunFolder", ranks: int, restarts: int) -> None:
+def _supervise(loaded: "LoadedCampaign", run: "RunFolder", ranks: int, restarts: int) -> None:
     """Start this very command once for each rank, and end as they end."""
+    from rewarm.plan import make_plan
+    from rewarm.plan.choice import choose_layouts
     from rewarm.training.supervisor import Supervised, supervise
 
+    choose_layouts(make_plan(loaded), ranks)  # a mistake in it is said once, and not by every rank
     code = supervise(
         Supervised(
             command=[sys.executable, "-m", "rewarm", *sys.argv[1:]],
             ranks=ranks,
             restarts=restarts,
-            logs=run.logs,
+            run=run,
             say=lambda message: typer.echo(message, err=True),
         )
     )

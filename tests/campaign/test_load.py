@@ -176,7 +176,74 @@ MISTAKES = {
         'train = ["german.jsonl"]',
         'train = ["german.jsonl"]\nsource = "python-code"',
         "data.german",
-        "give one of train (files), source (a built-in one), train_tokens and domains",
+        "give one of train (files), source (a built-in one), hugging_face, train_tokens and domains",
+    ),
+    "a group without a name": (
+        'validation = ["german.valid.jsonl"]',
+        'validation = { fraction = "1%", by = "group" }',
+        "data.german.validation",
+        'by = "group" and group = "COLUMN" go together',
+    ),
+    "nothing held out": (
+        'validation = ["german.valid.jsonl"]',
+        'validation = { fraction = "0%" }',
+        "data.german.validation.fraction",
+        "a share of 0 holds nothing out",
+    ),
+    "a mistyped key of what is held out": (
+        'validation = ["german.valid.jsonl"]',
+        'validation = { fraction = "1%", grup = "page" }',
+        "data.german.validation.grup",
+        "did you mean 'group'?",
+    ),
+    "rows without a column": (
+        'train = ["german.jsonl"]',
+        'domains = { a = { weight = 1, rows = "A" } }',
+        "data.german",
+        "a domain with rows needs domain_column",
+    ),
+    "a column without rows": (
+        'train = ["german.jsonl"]',
+        'train = ["g"]\ndomain_column = "set"\ndomains = { a = { weight = 1, train = ["a"] } }',
+        "data.german",
+        "with domain_column, domain 'a' names its rows",
+    ),
+    "rows of two domains": (
+        'train = ["german.jsonl"]',
+        'train = ["g"]\ndomain_column = "set"\n'
+        'domains = { a = { weight = 1, rows = "A" }, b = { weight = 1, rows = ["B", "A"] } }',
+        "data.german",
+        "'A' stands in rows of a domain more than once",
+    ),
+    "a column without domains": (
+        'train = ["german.jsonl"]',
+        'train = ["g"]\ndomain_column = "set"',
+        "data.german",
+        "domain_column needs train or hugging_face, and domains with rows",
+    ),
+    "two validation texts": (
+        'train = ["german.jsonl"]',
+        'hugging_face = { from = "a/b", validation_split = "test" }',
+        "data.german",
+        "give either validation or hugging_face.validation_split",
+    ),
+    "a dataset of no name": (
+        'train = ["german.jsonl"]',
+        'hugging_face = { config = "de" }',
+        "data.german.hugging_face.from",
+        "is missing",
+    ),
+    "fewer bad rows than none": (
+        'train = ["german.jsonl"]',
+        'max_bad_rows = -1\ntrain = ["german.jsonl"]',
+        "data.german.max_bad_rows",
+        "-1 is less than none",
+    ),
+    "bad rows in another unit": (
+        'train = ["german.jsonl"]',
+        'max_bad_rows = "5 steps"\ntrain = ["german.jsonl"]',
+        "data.german.max_bad_rows",
+        "a share is written",
     ),
     "two models": (
         'preset = "neox-0.1m"',
@@ -268,6 +335,13 @@ ANCHORS = {
     "a micro-batch that does not fit": "[training]",
     "no validation text": "[data.german]",
     "text in two ways": "[data.german]",
+    "fewer bad rows than none": "max_bad_rows =",
+    "bad rows in another unit": "max_bad_rows =",
+    "rows without a column": "[data.german]",
+    "a column without rows": "[data.german]",
+    "rows of two domains": "[data.german]",
+    "a column without domains": "[data.german]",
+    "two validation texts": "[data.german]",
     "two models": "[model]",
     "two tokenizers": "[tokenizer]",
     "replay without data": "replay =",
@@ -508,7 +582,34 @@ def test_domains_share_their_dataset_by_weight(files):
     assert shares == {"english": 1, "german/web": Fraction(3, 4), "german/law": Fraction(1, 4)}
 
 
-def test_a_campaign_written_as_json_is_the_same_campaign(files):
-    campaign = files.load(('replay = "10%"', 'replay = "12.5%"\nat = "50%"')).campaign
+def test_domains_can_be_rows_of_the_dataset(files):
+    domains = (
+        'domain_column = "meta.set"\ntrain = ["german.jsonl"]\nmax_bad_rows = "0.1%"\n'
+        'domains = { web = { weight = 3, rows = "CC" }, law = { weight = 1, rows = ["L", "EU"] } }'
+    )
+    german = files.load(('train = ["german.jsonl"]', domains)).campaign.data["german"]
+    assert {name: domain.rows for name, domain in german.domains.items()} == {
+        "web": ["CC"],
+        "law": ["L", "EU"],
+    }
+    assert german.max_bad_rows == Fraction(1, 1000)
+    assert [share for _, share in german.leaves("german").values()] == [
+        Fraction(3, 4),
+        Fraction(1, 4),
+    ]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [('replay = "10%"', 'replay = "12.5%"\nat = "50%"')],
+        [('validation = ["german.valid.jsonl"]', 'validation = { fraction = "0.5%" }')],
+        [('train = ["german.jsonl"]', 'hugging_face = { from = "maker/corpus@main" }')],
+        [('train = ["german.jsonl"]', 'train = ["g"]\nmax_bad_rows = "0.1%"')],
+        [('train = ["german.jsonl"]', 'train = ["g"]\nmax_bad_rows = 10')],
+    ],
+)
+def test_a_campaign_written_as_json_is_the_same_campaign(files, changes):
+    campaign = files.load(*changes).campaign
     dumped = campaign.model_dump(mode="json", by_alias=True, exclude_none=True)
     assert Campaign.model_validate(dumped) == campaign

@@ -68,7 +68,8 @@ def test_adopted_tokens_that_are_damaged_end_with_exit_code_3(place):
     content[-1] ^= 1
     (place / "given" / "pile_1.npy").write_bytes(content)
     done = rewarm("verify", place / "given")
-    assert (done.code, done.out) == (3, "")
+    assert done.code == 3
+    assert done.out.startswith("damaged")
     assert "pile_1.npy: block 0 " in done.err
 
 
@@ -161,14 +162,20 @@ def test_a_run_of_another_trainer_is_read_in_its_order(place):
     text = (place / "given.toml").read_text(encoding="utf-8")
     text = text.replace("given/pile.rewarm.json", "prepared/new/train")
     consumed = len(samples) // 2
-    table = f'index_maps = {{ {written}, consumed = "{consumed} sequences" }}\n'
+    table = (
+        f'order = "sequential"\nindex_maps = {{ {written}, consumed = "{consumed} sequences" }}\n'
+    )
     text = text.replace("validation_tokens", table + "validation_tokens")
     (place / "maps.toml").write_text(text, encoding="utf-8")
     loaded = load_campaign(place / "maps.toml")
     data = open_campaign(loaded.campaign, place, place / "prepared")
-    found = data.train["new"]
+    found = data.windows["new"]
     assert isinstance(found, IndexMap)
     assert found.windows(range(found.num_windows(16)), 16).tolist() == samples[:consumed]
+    assert data.num_windows("new", 16) == consumed
+    assert data.fingerprints()["train"]["new"] == found.fingerprint
+    done = rewarm("plan", place / "maps.toml", "--prepared", place / "prepared")
+    assert done.code == 0, done.err
 
 
 @pytest.mark.parametrize(
@@ -178,7 +185,7 @@ def test_a_run_of_another_trainer_is_read_in_its_order(place):
         (
             "given",
             ["data.new.validation=['new.valid.jsonl']"],
-            r"give either validation \(files\) or validation_tokens",
+            "give either validation_tokens or text to validate on",
         ),
         (
             "campaign",
@@ -191,6 +198,18 @@ def test_a_run_of_another_trainer_is_read_in_its_order(place):
                 "data.old.index_maps={documents='a', samples='b', shuffle='c', consumed='1 sequences'}"
             ],
             "give train_tokens",
+        ),
+        (
+            "given",
+            [
+                "data.new.index_maps={documents='a', samples='b', shuffle='c', consumed='1 sequences'}"
+            ],
+            'give order = "sequential" with them',
+        ),
+        (
+            "given",
+            ["data.new.validation={fraction='1%'}", "data.new.validation_tokens=''"],
+            "either validation_tokens or|give validation_tokens",
         ),
         (
             "given",

@@ -129,6 +129,45 @@ def test_a_setting_that_cannot_be_is_refused(setting, message, untouched):
     assert message in done.err
 
 
+def test_a_layout_that_cannot_be_is_refused_before_any_text_is_prepared(work):
+    shutil.rmtree(work.prepared)
+    before = work.contents()
+    for setting, message in (
+        ("parallel.tensor=2", "does not divide the number of ranks, 1"),
+        ("parallel.shard=2", "have data of their own, 1 (1 in all"),
+    ):
+        done = work.train("--set", "seed=8", "--set", setting)
+        assert (done.code, done.out) == (2, "")
+        assert message in done.err
+    assert work.contents() == before
+
+
+def test_watched_ranks_are_not_started_for_a_layout_that_cannot_be(work):
+    before = work.contents()
+    for options, message in (
+        (("--ranks", 3), "cannot be divided among 3 ranks"),
+        (
+            ("--ranks", 2, "--tp", 4),
+            "parallel.tensor = 4 times parallel.pipeline = 1 does not divide the number",
+        ),
+        (("--tp", 2), "--tp divides ranks; say with --ranks how many there are"),
+        (("--ranks", 2, "--pp", 0), "--pp"),
+    ):
+        done = work.train("--set", "seed=8", *options)
+        assert (done.code, done.out) == (2, "")
+        assert message in done.err
+    assert work.contents() == before
+
+
+def test_a_final_window_longer_than_a_stage_is_said_to_be_the_default(untouched, tmp_path):
+    file = tmp_path / "campaign.toml"
+    text = untouched.file.read_text(encoding="utf-8")
+    file.write_text(text.replace("final_steps = 4\n", ""), encoding="utf-8")
+    done = rewarm("plan", file)
+    assert (done.code, done.out) == (2, "")
+    assert "evaluation.final_steps = 100 (the default) is longer than stage 'pretrain'" in done.err
+
+
 def test_a_mark_that_an_editor_puts_in_front_is_not_part_of_the_file(untouched, tmp_path):
     file = tmp_path / "campaign.toml"
     file.write_bytes(b"\xef\xbb\xbf" + untouched.file.read_bytes())
@@ -194,7 +233,10 @@ def spoil_line(content: bytes, line: bytes) -> bytes:
 
 # Each text: what new.jsonl becomes (None: it is not there), and what the message must say.
 TEXTS = {
-    "a missing file": (lambda _: None, r"no file matches 'new\.jsonl' in "),
+    "a missing file": (
+        lambda _: None,
+        r"data\.new\.train: no file matches 'new\.jsonl' \(relative to /",
+    ),
     "an empty dataset": (lambda _: b"", r"new/train: empty dataset"),
     "only blank lines": (lambda _: b"\n\n\n", r"new/train: empty dataset"),
     "a broken JSON line": (lambda c: spoil_line(c, b'{"text": "ka'), r"new\.jsonl:42: .*JSON"),
@@ -227,6 +269,22 @@ def test_text_that_cannot_be_used_is_named_and_what_was_prepared_stays(text, tin
     source.write_bytes(good)
     assert work.prepare().code == 0
     assert contents(work.prepared) == contents(tiny.prepared)
+
+
+def test_patterns_that_match_nothing_are_noted_by_plan_and_all_named_by_prepare(work):
+    text = work.file.read_text(encoding="utf-8").replace('"new.jsonl"', '"new-*.jsonl"')
+    work.file.write_text(text.replace('"old.valid.jsonl"', '"other/*.txt"'), encoding="utf-8")
+    missing = (
+        f"data.new.train: no file matches 'new-*.jsonl' (relative to {work.folder})",
+        f"data.old.validation: no file matches 'other/*.txt' (relative to {work.folder})",
+    )
+    done = rewarm("plan", work.file, "--prepared", work.prepared)
+    assert (done.code, done.err) == (0, "")
+    assert all(f"note: {message}" in done.out for message in missing)
+    shutil.rmtree(work.prepared)
+    done = work.prepare()
+    assert (done.code, done.out) == (3, "")
+    assert all(message in done.err for message in missing)
 
 
 def test_text_that_is_both_trained_and_validated_on_is_refused(work):

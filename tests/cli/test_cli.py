@@ -166,6 +166,12 @@ def test_plan_spreads_a_campaign_over_ranks(untouched):
     assert [row[1].strip() for row in rows][-2:] == ["0", "1"]
 
 
+def test_plan_points_to_ranks_only_where_none_are_given(untouched):
+    small = ("--set", "parallel.device_memory=0.001")
+    assert "one rank would need" in rewarm("plan", untouched.file, *small).out
+    assert "one rank would need" not in rewarm("plan", untouched.file, *small, "--ranks", 2).out
+
+
 def test_plan_as_json_has_the_layouts_beside_the_record(untouched):
     sides = ("--ranks", 4, "--tp", 2, "--json")
     done = rewarm("plan", untouched.file, *sides)
@@ -190,6 +196,7 @@ def test_plan_as_json_has_the_layouts_beside_the_record(untouched):
             ("--ranks", 4, "--tp", 2, "--set", "parallel.tensor=4"),
             "--tp and --set parallel.tensor set the same value; give one of them",
         ),
+        (("--ranks", 4, "--tp", 0), "--tp"),
         (("--ranks", 3), "the batch of 8 sequences cannot be divided among 3 ranks"),
         (
             ("--ranks", 4, "--pp", 4, "--set", "training.micro_batch=4"),
@@ -230,8 +237,9 @@ def test_prepare_counts_tokens_and_does_nothing_twice(work):
     done = work.prepare()
     assert done.code == 0
     assert "preparing" not in done.err
-    assert re.search(r"^old: [\d,]+ tokens, 60 documents$", done.out, re.MULTILINE)
-    assert re.search(r"^new, validation: [\d,]+ tokens, 12 documents$", done.out, re.MULTILINE)
+    for split in (r"old: [\d,]+ tokens, 60", r"new, validation: [\d,]+ tokens, 12"):
+        line = rf"^{split} documents, \d\.\d\d bytes per token$"
+        assert re.search(line, done.out, re.MULTILINE)
     assert work.contents() == before
 
 
@@ -243,6 +251,36 @@ def test_prepare_says_on_standard_error_what_it_is_doing(work, tmp_path):
     assert contents(tmp_path / "new") == contents(work.prepared)
 
 
+def test_rows_that_are_left_out_are_said_and_text_that_costs_more_is_pointed_out(work, tmp_path):
+    text = work.file.read_text(encoding="utf-8")
+    allowed = text.replace("[data.new]", "[data.new]\nmax_bad_rows = 1")
+    work.file.write_text(allowed, encoding="utf-8")
+    with (work.folder / "new.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"text": 5}\n')
+    folder = ("--prepared", tmp_path / "new")
+    done = rewarm("prepare", work.file, *folder, "--workers", 1)
+    assert done.code == 0, done.err
+    said = "1 of 61 rows left out: wrong type (new.jsonl:61)"
+    assert re.search(rf"^  {re.escape(said)}$", done.out, re.MULTILINE)
+    assert said in rewarm("inspect", folder[1]).out
+    costs = r"note: data\.new needs [\d.]+ times the tokens of data\.old for the same text"
+    assert re.search(costs, done.err)
+    planned = rewarm("plan", work.file, *folder)
+    assert re.search(costs, planned.out)
+    assert re.search(
+        r"^bytes of text per token: old [\d.]+, new [\d.]+$", planned.out, re.MULTILINE
+    )
+
+
+def test_a_finished_preparation_needs_no_text(work):
+    before = contents(work.prepared)
+    (work.folder / "new.jsonl").unlink()
+    done = work.prepare()
+    assert done.code == 0
+    assert done.err.count("note: new train: its tokens are used as they were prepared") == 1
+    assert contents(work.prepared) == before
+
+
 def test_train_goes_on_and_ends_with_the_same_bits(unfinished, finished):
     done = unfinished.train()
     assert done.code == 0
@@ -252,6 +290,16 @@ def test_train_goes_on_and_ends_with_the_same_bits(unfinished, finished):
     assert "preparing" not in done.out
     assert f"report: {unfinished.run / 'report.html'}" in done.out
     assert traces(unfinished.run) == traces(finished.run)
+
+
+def test_the_time_of_a_stage_is_that_of_all_its_starts(unfinished):
+    """Here an hour is said to have gone into the steps before this start."""
+    records = unfinished.stage("union") / "throughput.jsonl"
+    text = re.sub(r'"seconds":[^,]+', '"seconds":3600.0', records.read_text(), count=1)
+    records.write_text(text)
+    done = unfinished.train()
+    assert done.code == 0, done.err
+    assert "5,632 tokens in 1:00:" in done.err
 
 
 def test_train_on_a_finished_run_says_so_and_changes_nothing(untouched):
@@ -321,6 +369,14 @@ def test_a_branch_asked_for_twice_is_there_once(work):
     again = work.anneal(*asked)
     assert (again.code, "is finished" in again.err) == (0, True)
     assert work.contents() == before
+
+
+def test_a_branch_that_several_ranks_recorded_is_there_once(work):
+    assert work.anneal("--stage", "pretrain", "--at", "50%", "--budget", "4 steps").code == 0
+    recorded = RunFolder(work.run).annealings
+    recorded.write_bytes(recorded.read_bytes() * 3)
+    again = work.train()
+    assert (again.code, "is finished" in again.err) == (0, True)
 
 
 def test_a_branch_off_a_step_that_was_not_saved_names_those_that_were(untouched):
@@ -393,6 +449,53 @@ def test_verify_names_everything_that_is_intact(untouched):
     assert (done.code, done.err) == (0, "")
     assert len(done.out.splitlines()) == 4 + len(list(untouched.run.rglob("MANIFEST.json")))
     assert all(line.startswith("intact  ") for line in done.out.splitlines())
+
+
+def test_verify_goes_on_after_damage_and_names_all_of_it(work):
+    number = len(rewarm("verify", work.prepared, work.run).out.splitlines())
+    checkpoints = work.stage("pretrain") / "checkpoints"
+    flip_a_bit(checkpoints / "step-00000012" / "model.safetensors")
+    (checkpoints / "step-00000024" / "MANIFEST.json").unlink()
+    flip_a_bit(work.prepared / "new" / "train" / "tokens.bin")
+    for folders, code, damaged in (
+        ((work.run, work.prepared), 4, 3),
+        ((work.prepared, work.run), 3, 3),
+        ((work.prepared,), 3, 1),
+    ):
+        done = rewarm("verify", *folders)
+        assert done.code == code
+        lines = [line.split()[0] for line in done.out.splitlines()]
+        assert lines.count("damaged") == damaged
+        assert f"{damaged} damaged, {lines.count('intact')} intact" in done.err
+    done = rewarm("verify", work.prepared, work.run)
+    assert len(done.out.splitlines()) == number
+    for step in (12, 24):
+        assert f"damaged  {checkpoints}/step-{step:08d}\n" in done.out
+        assert f"error: {checkpoints}/step-{step:08d}/" in done.err
+
+
+def test_inspect_of_a_run_names_a_damaged_checkpoint_and_the_one_that_counts(unfinished):
+    checkpoints = unfinished.stage("union") / "checkpoints"
+    newest = checkpoints / "step-00000024"
+    (newest / "model.safetensors").write_bytes(b"short")
+    done = rewarm("inspect", unfinished.run)
+    assert (done.code, done.err) == (0, "")
+    assert "44 steps  at step 12 (27%), saved " in done.out
+    assert f"    damaged: {newest / 'model.safetensors'}: it has 5 bytes" in done.out
+    (checkpoints / "step-00000012" / "MANIFEST.json").write_bytes(b"{}")
+    done = rewarm("inspect", unfinished.run)
+    assert (done.code, done.err) == (0, "")
+    assert "44 steps  begun, no intact checkpoint" in done.out
+    assert f"    damaged: {checkpoints / 'step-00000012' / 'MANIFEST.json'}" in done.out
+
+
+@pytest.mark.parametrize("lost", ["MANIFEST.json", "state.json"])
+def test_inspect_of_a_damaged_checkpoint_says_which_file(work, lost):
+    checkpoint = work.stage("union") / "checkpoints" / "step-00000044"
+    (checkpoint / lost).unlink()
+    done = rewarm("inspect", checkpoint)
+    assert (done.code, done.out) == (4, "")
+    assert done.err.startswith(f"error: {checkpoint / lost}: ")
 
 
 @pytest.mark.parametrize("name", ["tokens.bin", "tokens.idx", "manifest.json"])

@@ -45,35 +45,32 @@ def batches(tmp_path) -> Batches:
 
 
 def test_a_batch_holds_the_sequences_of_its_positions(batches):
-    orders = batches.orders()
+    readers = batches.readers()
     for step in (1, 2, 9):
-        batch = batches.read(step, orders)
+        batch = batches.read(step, readers)
         assert batch.tokens.shape == (4, LENGTH + 1)
         for row, tokens in enumerate(batch.tokens):
             draw = batches.stream.at((step - 1) * 4 + row)
-            expected = batches.stores[draw.source].windows(
-                [orders[draw.source](draw.place)], LENGTH
-            )[0]
+            window = readers[draw.source].order(draw.place)
+            expected = batches.stores[draw.source].windows([window], LENGTH)[0]
             assert tokens.tolist() == expected.tolist()
         assert (batch.new, batch.replayed) == ({"new": 3}, {"old": 1})
 
 
 def test_one_epoch_reads_every_sequence_once(batches):
-    orders = batches.orders()
-    length = orders["new"].length
-    firsts = sorted(
-        int(batches.stores["new"].windows([orders["new"](i)], LENGTH)[0, 0]) for i in range(length)
-    )
+    readers = batches.readers()
+    length = readers["new"].order.length
+    firsts = sorted(readers["new"].read(range(length))[:, 0].tolist())
     assert firsts == [1001 + LENGTH * i for i in range(length)]
 
 
 def test_reading_ahead_changes_nothing(batches):
-    orders = batches.orders()
+    readers = batches.readers()
     for first in (1, 4):
         ahead = list(batches.prefetched(first, 6))
         assert [batch.step for batch in ahead] == list(range(first, 7))
         for batch in ahead:
-            assert batch.tokens.tolist() == batches.read(batch.step, orders).tokens.tolist()
+            assert batch.tokens.tolist() == batches.read(batch.step, readers).tokens.tolist()
 
 
 def test_closing_ends_the_thread(batches):
@@ -100,4 +97,4 @@ def test_too_few_tokens_for_a_sequence_are_refused(batches, tmp_path):
         sequence_length=LENGTH,
     )
     with pytest.raises(DataError, match="less than one sequence"):
-        short.orders()
+        short.readers()

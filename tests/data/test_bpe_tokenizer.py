@@ -29,7 +29,7 @@ def leave(content):
     del content
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.text(st.characters(codec="utf-8")), max_size=5))
 def test_every_text_comes_back_and_ends_once(tokenizer, texts):
     for text, ids in zip(texts, tokenizer.encode_batch(texts), strict=True):

@@ -1,7 +1,7 @@
 """The order of the documents, against SplitMix64 written out in plain integers."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rewarm.data.order import document_order, split_mix_64
@@ -31,7 +31,6 @@ def test_the_numbers_are_those_of_the_published_generator():
     ]
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**64 - 1), st.integers(0, 200))
 def test_the_order_is_a_permutation_sorted_by_key(seed, count):
     order = document_order(seed, count).tolist()

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from rewarm.data.documents import Document, TextFiles
+from rewarm.data.documents import Document
 from rewarm.data.order import document_order
 from rewarm.data.prepare import prepare_split
+from rewarm.data.sources.text_files import TextFiles
 from rewarm.data.store import TokenStore
 from rewarm.data.tokenizer import train_tokenizer
 from rewarm.errors import DataError, LockedError, MismatchError
@@ -25,7 +26,7 @@ class Texts:
     fails_at: int | None = None
     descriptions: list[str] = field(default_factory=lambda: ["same"])
 
-    def documents(self):
+    def documents(self, rejects):
         for number, text in enumerate(self.texts):
             if number == self.fails_at:
                 raise DataError("row 7 is broken")
@@ -44,6 +45,7 @@ class Texts:
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch):
     monkeypatch.setattr("rewarm.data.prepare.CHUNK_BYTES", 1000)
+    monkeypatch.setattr("rewarm.data.encoders._SAMPLE_CHARACTERS", 1000)
 
 
 @pytest.fixture

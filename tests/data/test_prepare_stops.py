@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 import rewarm
-from rewarm.data.documents import TextFiles
 from rewarm.data.prepare import prepare_split
+from rewarm.data.sources.text_files import TextFiles
 from rewarm.data.store import TokenStore
 from rewarm.errors import DataError
 
 CHUNK_BYTES = 1000
+PIECE_CHARACTERS = 300
 NAMES = ("tokens.bin", "tokens.idx", "manifest.json")
 
 # Arguments: root, tokenizer, folder, workers, then what is to happen and when.
@@ -24,8 +25,8 @@ SCRIPT = """
 import multiprocessing, os, resource, signal, sys, time
 from pathlib import Path
 
-from rewarm.data import prepare
-from rewarm.data.documents import TextFiles
+from rewarm.data import pieces, prepare
+from rewarm.data.sources.text_files import TextFiles
 from rewarm.data.tokenizer import load_tokenizer
 from rewarm.errors import RewarmError
 
@@ -33,7 +34,7 @@ def main():
     # A shell may have started the tests in the background, where SIGINT is ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     root, tokenizer, folder, workers, event, when = sys.argv[1:]
-    prepare.CHUNK_BYTES = 1000
+    prepare.CHUNK_BYTES, pieces.PIECE_CHARACTERS = 1000, 300
     renames = reports = 0
 
     def before_rename(name, arguments):
@@ -72,26 +73,47 @@ if __name__ == "__main__":
 def _small_chunks():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("rewarm.data.prepare.CHUNK_BYTES", CHUNK_BYTES)
+        patch.setattr("rewarm.data.pieces.PIECE_CHARACTERS", PIECE_CHARACTERS)
         yield
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory, sentences):
     root = tmp_path_factory.mktemp("root")
-    rows = "".join(json.dumps({"text": text}) + "\n" for text in sentences(60, 5))
+    texts = sentences(60, 5)
+    texts[30] = " ".join(sentences(40, 6))  # over several pieces and chunks
+    rows = "".join(json.dumps({"text": text}) + "\n" for text in texts)
     (root / "a.jsonl").write_text(rows, encoding="utf-8")
     (root / "script.py").write_text(SCRIPT, encoding="utf-8")
     return root
 
 
-def prepare(root, folder, tokenizer):
-    prepare_split(TextFiles(("a.jsonl",), root), folder, tokenizer, document_seed=7, workers=1)
+def prepare(root, folder, tokenizer, workers=1, encoder="tiktoken"):
+    prepare_split(
+        TextFiles(("a.jsonl",), root),
+        folder,
+        tokenizer,
+        document_seed=7,
+        workers=workers,
+        encoder=encoder,
+    )
     return [(folder / name).read_bytes() for name in NAMES]
 
 
 @pytest.fixture(scope="module")
 def undisturbed(root, tokenizer):
-    return prepare(root, root / "undisturbed", tokenizer)
+    """Made with the reference and in whole documents, as the others are not."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rewarm.data.pieces.PIECE_CHARACTERS", 10**9)
+        return prepare(root, root / "undisturbed", tokenizer, encoder="reference")
+
+
+@pytest.mark.parametrize("encoder", ["reference", "tiktoken"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_encoders_pieces_and_processes_do_not_change_the_bytes(
+    tmp_path, root, tokenizer, undisturbed, encoder, workers
+):
+    assert prepare(root, tmp_path, tokenizer, workers, encoder) == undisturbed
 
 
 def start(root, folder, tokenizer, workers, event, when):

@@ -17,6 +17,7 @@ from rewarm.data.python_sources import (
     side,
     without_examples,
 )
+from rewarm.data.rejects import Rejects
 
 
 def lone_strings(tree):
@@ -92,7 +93,7 @@ def test_no_module_is_on_both_sides():
 
 def test_the_code_is_code_only_and_of_its_side():
     sources = modules("validation")
-    documents = list(PythonCode("validation").documents())
+    documents = list(PythonCode("validation").documents(Rejects()))
     assert [each.origin for each in documents] == sorted(each.origin for each in documents)
     for document in documents:
         assert len(document.text) >= MIN_CHARACTERS
@@ -108,18 +109,18 @@ def assert_is_prose(documents):
 
 
 def test_the_prose_is_of_its_side_and_has_no_examples():
-    documents = list(PythonDocs("validation").documents())
+    documents = list(PythonDocs("validation").documents(Rejects()))
     assert {each.origin for each in documents} <= modules("validation").keys()
     assert_is_prose(documents)
-    first = list(islice(PythonDocs("train").documents(), 30))
+    first = list(islice(PythonDocs("train").documents(Rejects()), 30))
     assert {each.origin for each in first} <= modules("train").keys()
     assert_is_prose(first)
 
 
 def test_all_topics_are_on_the_training_side(monkeypatch):
     monkeypatch.setattr("rewarm.data.python_sources.modules", lambda _split: {})
-    assert not list(PythonDocs("validation").documents())
-    topics = list(PythonDocs("train").documents())
+    assert not list(PythonDocs("validation").documents(Rejects()))
+    topics = list(PythonDocs("train").documents(Rejects()))
     assert all(topic.origin.startswith("topic:") for topic in topics)
     assert "topic:assert" in {topic.origin for topic in topics}
     assert_is_prose(topics)
@@ -130,7 +131,7 @@ def test_the_prose_reads_like_english_and_the_code_does_not():
     frequent = {"the", "of", "a", "to", "and", "is", "in", "that", "be", "this", "for", "if"}
 
     def share(source):
-        text = " ".join(each.text for each in islice(source.documents(), 10))
+        text = " ".join(each.text for each in islice(source.documents(Rejects()), 10))
         words = re.findall(r"[a-z]+", text.lower())
         return sum(word in frequent for word in words) / len(words)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rewarm.data.index import index_bytes, index_pieces, parse_index
@@ -33,7 +33,6 @@ def test_the_pair_is_the_bytes_of_the_format(tmp_path, write, vocabulary):
     assert (tmp_path / "tokens.idx").read_bytes() == index
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(1, 1000), max_size=50), st.sampled_from(["<u2", "<i4"]))
 def test_an_index_comes_back_as_it_was_written(lengths, dtype):
     dtype = np.dtype(dtype)

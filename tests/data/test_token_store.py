@@ -32,7 +32,7 @@ def folder(tmp_path, write):
     return tmp_path / "store"
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.lists(st.lists(st.integers(1, 99), max_size=20).map(lambda ids: [*ids, 0]), min_size=1),
     st.sampled_from([100, 70_000]),

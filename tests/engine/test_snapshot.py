@@ -11,13 +11,13 @@ from rewarm.engine.snapshot import (
     load_model_tensors,
     load_optimizer_tensors,
     load_random_tensors,
-    model_tensors,
     optimizer_tensors,
     random_tensors,
 )
 from rewarm.engine.tensor_file import write_tensors
 from rewarm.engine.tensor_parts import whole_parts
 from rewarm.errors import CheckpointError, MismatchError
+from rewarm.tensors.held import own_tensors
 
 CPU = torch.device("cpu")
 
@@ -38,7 +38,7 @@ def train(model, optimizer, steps):
 
 def snapshot(model, optimizer):
     return {
-        "model": model_tensors(model),
+        "model": own_tensors(model),
         "optimizer": optimizer_tensors(model, optimizer),
         "random": random_tensors(CPU),
     }
@@ -99,7 +99,7 @@ def test_stopped_and_resumed_equals_never_stopped(tmp_path, tied_model, restore_
 
 
 def test_a_tied_tensor_is_stored_once_and_stays_tied(tied_model, through_file):
-    tensors = model_tensors(tied_model(1))
+    tensors = own_tensors(tied_model(1))
     assert "head.weight" not in tensors
     assert {"embedding.weight", "seen"} <= set(tensors)
     model = tied_model(2)
@@ -124,7 +124,7 @@ def test_training_on_does_not_write_to_the_files(tied_model, through_file):
 
 def test_differences_are_listed_and_nothing_is_changed(tied_model, through_file):
     model = tied_model(1)
-    before = {name: tensor.clone() for name, tensor in model_tensors(model).items()}
+    before = {name: tensor.clone() for name, tensor in own_tensors(model).items()}
     tensors = {name: tensor.clone() + 1 for name, tensor in before.items()}
     tensors["extra"] = tensors.pop("norm.bias")
     tensors["up.weight"] = tensors["up.weight"].T
@@ -139,7 +139,7 @@ def test_differences_are_listed_and_nothing_is_changed(tied_model, through_file)
         "down.bias: F64 [16] instead of F32 [16]",
     ):
         assert part in str(caught.value)
-    assert_equal({"model": before}, {"model": model_tensors(model)})
+    assert_equal({"model": before}, {"model": own_tensors(model)})
 
 
 @pytest.mark.parametrize("change", ["unknown", "incomplete", "shape"])

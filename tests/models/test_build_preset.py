@@ -7,7 +7,8 @@ import torch
 
 from rewarm.campaign.presets import PRESETS, Preset
 from rewarm.models.build import PresetWeights, build_preset, preset_config
-from rewarm.models.empty import empty_model, shapes_of
+from rewarm.models.empty import empty_model
+from rewarm.tensors.held import shapes_of
 
 SMALL = Preset(layers=3, width=96, heads=3)
 

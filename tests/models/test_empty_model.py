@@ -7,8 +7,9 @@ from transformers import AutoConfig, LlamaConfig
 from rewarm.campaign.presets import PRESETS
 from rewarm.errors import CheckpointError
 from rewarm.models.build import preset_config
-from rewarm.models.empty import empty_model, fill, materialise, own_tensors, shapes_of
-from rewarm.models.source import MemorySource
+from rewarm.models.empty import empty_model, materialise
+from rewarm.tensors.held import fill, own_tensors, shapes_of
+from rewarm.tensors.source import MemorySource
 
 CPU = torch.device("cpu")
 FAMILIES = [
@@ -28,7 +29,7 @@ def copied(model):
     """Build the same model from its configuration and the weights alone."""
     made = empty_model(model.config)
     materialise(made, CPU)
-    fill(made, MemorySource(by_name=own_tensors(model)))
+    fill(own_tensors(made), MemorySource(by_name=own_tensors(model)))
     return made
 
 

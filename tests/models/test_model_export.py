@@ -1,6 +1,7 @@
 """Writing a model folder: it loads as the same model, whole or not at all."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +12,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rewarm.data.tokenizer import train_tokenizer
 from rewarm.errors import CampaignError, CheckpointError, DataError
-from rewarm.models.empty import own_tensors, shapes_of
 from rewarm.models.export import FolderContent, write_model_folder
 from rewarm.models.folder import load_folder, open_folder
-from rewarm.models.source import MemorySource
+from rewarm.tensors.held import own_tensors, shapes_of
+from rewarm.tensors.source import MemorySource
 
 TOKENS = torch.arange(24).view(2, 12) * 3
 FAMILIES = [
@@ -102,6 +103,17 @@ def test_large_models_are_several_files(tmp_path, tiny_model, content, family):
     assert index["metadata"]["total_parameters"] == model.num_parameters()
     assert index["metadata"]["total_size"] == 4 * model.num_parameters()
     assert torch.equal(logits(theirs(out)), logits(model))
+
+
+def test_every_file_can_be_read_by_whom_the_umask_lets(tmp_path, tiny_model, content):
+    model = tiny_model("gpt_neox", vocab_size=260)
+    before = os.umask(0o027)
+    try:
+        write_model_folder(tmp_path / "out", model.config, source_of(model), content)
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "out").iterdir()}
+    assert modes == dict.fromkeys(modes, 0o640)
 
 
 def test_bfloat16_rounds_each_weight_once(tmp_path, tiny_model, content):

@@ -11,9 +11,9 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from rewarm.errors import CheckpointError
-from rewarm.models.empty import own_tensors
 from rewarm.models.folder import load_folder, open_folder
-from rewarm.models.source import slices, whole
+from rewarm.tensors.blocks import slices, whole_blocks
+from rewarm.tensors.held import own_tensors
 
 TOKENS = torch.arange(24).view(2, 12) * 3
 
@@ -158,7 +158,7 @@ def test_a_file_that_is_replaced_between_the_header_and_the_read_is_refused(fold
     name = "gpt_neox.layers.0.attention.dense.weight"
     edit_tensors(folder, lambda t: t.update({name: t[name][:8].clone()}))
     with pytest.raises(CheckpointError, match="has changed while it was read"):
-        list(source.tensors(whole(source.shapes())))
+        list(source.tensors(whole_blocks(source.shapes())))
 
 
 def test_several_files_are_read_through_their_index(tmp_path, tiny_model):

@@ -404,3 +404,11 @@ def test_a_stage_is_found_by_arm_and_name(planned, pieces):
     ]:
         with pytest.raises(CampaignError, match=said):
             find_stage(plan, arm, name)
+
+
+@pytest.mark.parametrize("key", ['split = "1/3"', 'use = "80 tokens"', 'order = "sequential"'])
+def test_parts_and_the_stored_order_cannot_be_said(planned, pieces, key):
+    written = ('train = ["english.jsonl"]', f'train = ["english.jsonl"]\n{key}')
+    stage = planned.stage(pieces["pretrain"], written)
+    with pytest.raises(CampaignError, match=r"data\.english.* cannot be said to another trainer"):
+        blend(stage, FILES, "Megatron-LM")

@@ -38,6 +38,17 @@ def test_one_rank_waits_for_none(planned):
     assert "waits" not in text
 
 
+def test_gradients_are_said_to_be_divided_only_where_they_are(planned, pieces):
+    """Two micro-batches are added up in whole gradients, unless weights are resharded."""
+    small = ("[evaluation]", "[training]\nmicro_batch = 1\n\n[evaluation]")
+    resharded = ("[evaluation]", "[parallel]\nreshard = true\n\n[evaluation]")
+    divided = "shard 2: weights, gradients and optimizer state of "
+    whole = "shard 2: weights and optimizer state of "
+    assert divided in printed(planned(pieces["both"]), 2)
+    assert whole in printed(planned(pieces["both"], small), 2)
+    assert divided in printed(planned(pieces["both"], small, resharded), 2)
+
+
 def test_what_does_not_fit_is_noted(planned, pieces):
     text = printed(planned(pieces["both"], SMALL_DEVICE), 2)
     assert "note: by the estimate this does not fit" in text

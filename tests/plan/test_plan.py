@@ -1,7 +1,5 @@
 """The plan of all arms: what they share, what changes a key, when is evaluated and saved, what it costs."""
 
-from fractions import Fraction
-
 import pytest
 
 from rewarm.plan.cost import cost, saving
@@ -47,6 +45,10 @@ WEIGHTS_DEPEND_ON_IT = {
     "weight decay": optimizer("weight_decay = 0.0"),
     "clipping": optimizer("clip_norm = 0.5"),
     "precision": ("[evaluation]", '[training]\nprecision = "bf16"\n[evaluation]'),
+    "isolated documents": (
+        "[evaluation]",
+        '[training]\ndocuments = "isolated"\n[evaluation]',
+    ),
     "stage before": ("max_lr = 1e-3", "max_lr = 2e-3"),
     "name": in_update('"update"', '"later"'),
     "data": in_update("german = 1.0", "german = 0.9, english = 0.1"),
@@ -61,6 +63,11 @@ WEIGHTS_DEPEND_ON_IT = {
     "branch point": in_update('"10%"', '"10%"\nat = "39 steps"'),
     "base": in_update('replay = "10%"', 'after = "base"'),
     "optimizer state": in_update('"10%"', '"10%"\noptimizer = "keep"'),
+    "order": ('["german.jsonl"]', '["german.jsonl"]\norder = "blocks"'),
+    "range": ('["german.jsonl"]', '["german.jsonl"]\nrange = "0 to 1M tokens"'),
+    "split": ('["german.jsonl"]', '["german.jsonl"]\nsplit = "1/3"'),
+    "use": ('["german.jsonl"]', '["german.jsonl"]\nuse = "1M tokens"'),
+    "order of what is replayed": ('["english.jsonl"]', '["english.jsonl"]\norder = "sequential"'),
     "history": ("[evaluation]", '[history.german]\ntokens = "800 tokens"\n[evaluation]'),
 }
 
@@ -77,6 +84,11 @@ WEIGHTS_DO_NOT_DEPEND_ON_IT = {
     "declared tokens": (
         'train = ["german.jsonl"]',
         'train = ["german.jsonl"]\ntokens = "1M tokens"',
+    ),
+    "limit of epochs": ('["german.jsonl"]', '["german.jsonl"]\nmax_epochs = 9'),
+    "the whole, written out": (
+        '["german.jsonl"]',
+        '["german.jsonl"]\nsplit = "1/1"\norder = "shuffled"',
     ),
     "text nobody reads": ('"web.jsonl"', '"other.jsonl"'),
     "batch in tokens": ('"10 sequences"', '"80 tokens"'),
@@ -254,19 +266,6 @@ def test_what_an_arm_cannot_do_names_the_arm_and_the_stage(planned, pieces):
     arms = '[arms]\nfine = {}\nwrong = { "stages.update.budget" = "79 tokens" }\n'
     refused = planned.refusal(pieces["both"] + arms)
     assert refused.startswith("campaign.toml: arm 'wrong', stages.update: ")
-
-
-def test_epochs_are_of_what_was_read_as_new(planned, pieces):
-    """400 sequences of 8 tokens of English, 360 of German; the replay of English does not count."""
-    tokens = [
-        (f'train = ["{name}.jsonl"]', f'train = ["{name}.jsonl"]\ntokens = "1,600 tokens"')
-        for name in ("english", "german")
-    ]
-    plan = planned(pieces["both"] + pieces["third"], *tokens)
-    pretrain, update, third = (stage.folder for stage in plan.stages)
-    assert plan.epochs[pretrain, "english"] == plan.epochs[third, "english"] == 2
-    assert plan.epochs[update, "german"] == Fraction(9, 5)
-    assert plan.epochs[third, "french/web"] is None
 
 
 def test_one_update_of_equal_size_saves_half(planned, pieces):

@@ -8,8 +8,9 @@ from rich.console import Console
 
 from rewarm.plan.cost import cost
 from rewarm.plan.drawing import curve, distinct_lines, draw_learning_rate, write_picture
+from rewarm.plan.epochs import epoch_warnings, in_tokens
 from rewarm.plan.record import in_words
-from rewarm.plan.text import epoch_warnings, print_plan, warmup_warnings
+from rewarm.plan.text import print_plan, warmup_warnings
 
 ARMS = """
 [arms]
@@ -66,13 +67,30 @@ def test_notes_come_last(planned):
 
 
 def test_epochs_above_one_are_noted(planned):
-    """English: 400 sequences of 8 tokens of 1,600; German: 360 of 4,000."""
+    """English: 400 sequences of 8 tokens out of 200; German: 360 out of 500."""
     plan = planned()
     pretrain = plan.stages[0].folder
-    sizes = {"english": 1600, "german": 4000}
-    assert epoch_warnings(plan, sizes) == [f"{pretrain} reads english up to epoch 2.00"]
-    assert epoch_warnings(plan, {}) == []
+    sizes = {"english": 1601, "german": 4001}
+    noted = epoch_warnings(plan, in_tokens(sizes))
+    assert noted == [f"{pretrain} reads english up to epoch 2.00"]
+    assert epoch_warnings(plan, in_tokens({})) == []
     assert "2.00" in printed(plan, sizes=sizes)
+
+
+def test_a_dataset_with_domains_has_a_row_of_its_own(planned, pieces):
+    """300 sequences of web out of 400, 100 of law out of 50: 400 out of 450."""
+    plan = planned(pieces["pretrain"].replace("english", "french"))
+    text = printed(plan, sizes={"french/web": 3201, "french/law": 401})
+    rows = [line.split("│") for line in text.splitlines() if "french" in line]
+    epochs = {
+        row[2].strip(): row[6].strip() for row in rows if len(row) == 8 and "french" in row[2]
+    }
+    assert epochs == {
+        "french/web": "0.75",
+        "french/law": "2.00",
+        "french, all domains": f"{400 / 450:.2f}",
+    }
+    assert f"{400 / 500:.2f}" in printed(plan, sizes={"french": 4001})
 
 
 def test_a_warmup_of_less_than_a_step_is_noted(planned, pieces):
@@ -90,7 +108,8 @@ def test_replay_that_comes_round_again_is_noted(planned, pieces):
     half = pieces["update"].replace('"10%"', '"50%"')
     plan = planned(short + half)
     update = plan.stages[1].folder
-    assert epoch_warnings(plan, {}) == [f"{update} replays what pretrain read 2.0 times over"]
+    noted = epoch_warnings(plan, in_tokens({}))
+    assert noted == [f"{update} replays what pretrain read 2.0 times over"]
 
 
 def test_arms_of_one_learning_rate_are_one_line(planned):

@@ -58,9 +58,7 @@ def test_compute_equivalent_replay_takes_the_place_of_new_tokens(planned, pieces
 
 
 @given(st.integers(1, 99), st.integers(1, 400))
-@settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_additive_replay_comes_on_top(planned, pieces, percent, steps):
     """The new sequences are those of the budget, to a step; the replay has its share of the whole."""
     additive = f'{{ share = "{percent}%", mode = "additive" }}'
@@ -219,9 +217,7 @@ STEPS = st.integers(2, 60)
 
 
 @given(STEPS, STEPS, STEPS, st.integers(1, 60))
-@settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_replay_never_reads_what_was_not_seen(planned, pieces, first, second, third, percent):
     """Every replayed sequence was read as new on the way, whatever the lengths and the order."""
     text = pieces["pretrain"] + pieces["update"] + pieces["third"]
@@ -347,3 +343,57 @@ def test_a_schedule_that_makes_no_sense_names_its_stage(planned, pieces):
     wrong = pieces["update"].replace("1e-3", "1e-3, min_lr = 1")
     refused = planned.refusal(pieces["pretrain"] + wrong)
     assert refused.startswith("campaign.toml: stages.update: min_lr = 1.0 is above max_lr")
+
+
+GERMAN = 'train = ["german.jsonl"]\nvalidation = ["german.valid.jsonl"]'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'train = ["german.jsonl"]\nvalidation = { fraction = "1%" }',
+        'train = ["german.jsonl"]\nvalidation = { fraction = "2%" }',
+        'train = ["german.jsonl"]\nvalidation = { fraction = "1%", salt = "x" }',
+        'train = ["german.jsonl"]\nvalidation = { fraction = "1%", by = "group", group = "page" }',
+        'hugging_face = { from = "a/b" }\nvalidation = ["german.valid.jsonl"]',
+        'hugging_face = { from = "a/b", config = "de" }\nvalidation = ["german.valid.jsonl"]',
+    ],
+)
+def test_other_training_text_is_another_stage(planned, pieces, text):
+    key = planned.stage(pieces["both"]).key
+    assert planned.stage(pieces["both"], (GERMAN, text)).key != key
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('train = ["german.jsonl"]', 'train = ["german.jsonl"]\nmax_bad_rows = 5'),
+        ('validation = ["german.valid.jsonl"]', 'validation = ["other.jsonl"]'),
+    ],
+)
+def test_the_same_training_text_is_the_same_stage(planned, pieces, old, new):
+    assert planned.stage(pieces["both"], (old, new)).key == planned.stage(pieces["both"]).key
+
+
+def test_the_rows_of_a_domain_are_part_of_what_a_stage_is(planned, pieces):
+    """Two domains by rows of one dataset; each change of the table of rows is another stage."""
+    french = (
+        '[data.french.domains.web]\ntrain = ["web.jsonl"]\nweight = 3\n'
+        '[data.french.domains.law]\ntrain = ["law.jsonl"]\nweight = 1\n'
+    )
+    table = (
+        'train = ["french.jsonl"]\ndomain_column = "set"\n'
+        'domains = { web = { weight = 3, rows = "W" }, law = { weight = 1, rows = "L" } }\n'
+    )
+    stages = pieces["pretrain"] + pieces["third"]
+    keys = {
+        planned.stage(stages, (french, changed)).key
+        for changed in (
+            french,
+            table,
+            table.replace('"set"', '"other"'),
+            table.replace('"L"', '["L", "M"]'),
+            table.replace("french.jsonl", "french2.jsonl"),
+        )
+    }
+    assert len(keys) == 5

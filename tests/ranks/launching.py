@@ -16,6 +16,8 @@ from typing import Any
 from torch.distributed import TCPStore
 
 ROOT = Path(__file__).parents[2]
+SECONDS = 60
+"""How long a rank waits for another."""
 
 
 def on_ranks(
@@ -66,7 +68,7 @@ def _main(task: str) -> None:
     module, name, folder, arguments = json.loads(task)
     rank = os.environ["RANK"]
     try:
-        world = current_world("cpu", 1, timeout_seconds=60)
+        world = current_world("cpu", 1, timeout_seconds=SECONDS)
         result = getattr(importlib.import_module(module), name)(world, *arguments)
         (Path(folder) / f"{rank}.json").write_text(json.dumps(result))
     except BaseException:

@@ -13,11 +13,11 @@ from torch import nn
 
 from rewarm.engine.grid import PIPELINE
 from rewarm.engine.loss_scale import LossScale
-from rewarm.engine.parallelise import local
 from rewarm.engine.ranks import ALONE
 from rewarm.engine.world import Precision, World
 from rewarm.plan.layout import Layout
 from rewarm.plan.memory import rank_memory
+from rewarm.tensors.held import local
 from rewarm.training.step import train_step
 from tests.plan.held import state_bytes
 from tests.ranks.launching import on_ranks
@@ -83,6 +83,7 @@ def first_half(world: World, folder: str) -> dict[str, Any]:
     }
     found["in one order"] = in_one_order(world)
     found["16 bits"] = {precision: in_16_bits(world, precision) for precision in ("bf16", "fp16")}
+    found["isolated"] = isolated(world)
     if size > 1:
         found["not finite"] = not_finite_on_one_rank(world)
     return found
@@ -118,6 +119,17 @@ def in_16_bits(world: World, precision: Precision) -> list[tuple[float, float]]:
     sides = {1: {}, 2: {"pipeline": 2}, 4: {"shard": 2, "tensor": 2}}[world.ranks.size]
     state = fresh_state(world, "gemma3_text", Layout(micro_batch=4, **sides), precision=precision)
     return train(state, 1, 4)
+
+
+def isolated(world: World) -> list[tuple[float, float]]:
+    """Train on isolated documents, sharded and split."""
+    sides = {
+        1: {},
+        2: {"shard": 2, "activation_checkpointing": "full"},
+        4: {"shard": 2, "tensor": 2},
+    }
+    layout = Layout(micro_batch=4, **sides[world.ranks.size])
+    return train(fresh_state(world, "gemma3_text", layout, isolated=True), 1, 4)
 
 
 def not_finite_on_one_rank(world: World) -> dict[str, Any]:
@@ -216,6 +228,14 @@ def test_16_bits_are_those_of_one_rank_but_for_rounding(alone, results, size, pr
     tolerance = {"bf16": 3e-2, "fp16": 5e-3}[precision]
     one = torch.tensor(alone["16 bits"][precision])
     torch.testing.assert_close(found, one, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_isolated_documents_are_those_of_one_rank(alone, results, size):
+    found = torch.tensor(results[size][0]["isolated"])
+    torch.testing.assert_close(found, torch.tensor(alone["isolated"]), rtol=0, atol=1e-5)
+    joined = torch.tensor(alone["gemma3_text/one"]["steps"][:4])
+    assert (found - joined).abs().max() > 1e-3
 
 
 def test_one_two_and_four_ranks_have_the_same_bits_if_asked_to(alone, results):

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -11,6 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from rewarm.campaign.annealing import Annealing
+from rewarm.runs.files import read_record, read_records
+from rewarm.runs.folder import RunFolder
+from rewarm.runs.records import EventRecord, ExitRecord
+from rewarm.training.inspection import describe
 from tests.tiny import CAMPAIGN
 from tests.training.running import traces
 
@@ -152,6 +158,29 @@ def test_a_rank_that_dies_ends_the_job_with_its_name(campaign, tmp_path):
     assert supervisor.returncode == 137
     assert "rank 1 was killed by SIGKILL" in output
     assert "Dead or hanging: rank 1" in output
+    exit_record = read_record(RunFolder(folder / "tiny").exit, ExitRecord)
+    assert (exit_record.code, exit_record.reason) == (
+        137,
+        "rank 1 was killed by SIGKILL, and no start was left",
+    )
+
+
+def test_a_fresh_start_is_said_and_recorded_with_its_reason(campaign, tmp_path, undisturbed):
+    folder = tmp_path / "runs"
+    supervisor = start(campaign, folder, "--restarts", "1")
+    wait_for(lambda: is_training(folder))
+    os.kill(sorted(ranks_of(supervisor))[1], signal.SIGKILL)
+    output, _ = supervisor.communicate(timeout=600)
+    assert supervisor.returncode == 0, output
+    why = "rank 1 was killed by SIGKILL; restart 1 of 1"
+    assert f"starting 2 ranks afresh from the last checkpoint: {why}\n" in output
+    (path,) = folder.glob("tiny/stages/pretrain-*/events.jsonl")
+    events = [event for event in read_records(path, EventRecord) if event.kind == "restarted"]
+    assert [event.message for event in events] == [why]
+    assert f"restarted once, the last time at {events[0].at}: {why}" in "\n".join(
+        describe(folder / "tiny")
+    )
+    assert traces(folder / "tiny") == undisturbed
 
 
 def test_a_rank_that_hangs_ends_the_job_with_its_name(campaign, tmp_path):
@@ -177,7 +206,10 @@ def test_a_signal_saves_and_ends_with_its_code(campaign, tmp_path, undisturbed, 
     supervisor.send_signal(number)
     output, _ = supervisor.communicate(timeout=60)
     assert supervisor.returncode == code, output
+    assert output.startswith(f"starting 2 ranks; what all but the first print is in {folder}")
+    assert output.count(f"stopped by {number.name}; step ") == 1
     assert "is saved" in output
+    assert not re.search("error|exit code|rank 0|rank 1", output)
     again = start(campaign, folder)
     output, _ = again.communicate(timeout=600)
     assert again.returncode == 0, output
@@ -201,11 +233,29 @@ def test_ranks_do_not_outlive_their_supervisor(campaign, tmp_path):
     wait_for(are_gone)
 
 
-def test_a_mistake_is_not_tried_again(campaign, tmp_path):
-    supervisor = start(
-        campaign, tmp_path / "runs", "--set", "batch=7 sequences", "--set", "training.micro_batch=7"
-    )
+def test_a_mistake_is_said_once_and_not_tried_again(campaign, tmp_path):
+    supervisor = start(campaign, tmp_path / "runs", "--set", 'data.new.train=["nothing.jsonl"]')
     output, _ = supervisor.communicate(timeout=60)
-    assert supervisor.returncode == 2
-    assert "cannot be divided among 2 ranks" in output
+    assert supervisor.returncode == 3
+    assert output.count("no file matches 'nothing.jsonl'") == 1
     assert "afresh" not in output
+
+
+def test_a_branch_is_annealed_on_two_ranks(campaign, tmp_path):
+    folder = tmp_path / "runs"
+    done = start(campaign, folder)
+    output, _ = done.communicate(timeout=600)
+    assert done.returncode == 0, output
+    run = folder / "tiny"
+    asked = ("--stage", "pretrain", "--at", "50%", "--budget", "12 steps", "--ranks", "2")
+    here = ("--prepared", str(campaign.parent / "prepared"), "--device", "cpu", "--threads", "1")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "rewarm", "anneal", str(run), *asked, *here],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(list(read_records(RunFolder(run).annealings, Annealing))) == 1
+    (branch,) = run.glob("stages/pretrain-annealed-60-12-*")
+    assert "written on: 2 ranks" in "\n".join(describe(branch / "checkpoints/step-00000012"))

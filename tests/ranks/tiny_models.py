@@ -16,12 +16,12 @@ from rewarm.engine.checkpoint import load, save
 from rewarm.engine.grid import make_grid
 from rewarm.engine.loss_scale import LossScale
 from rewarm.engine.optimizer import build_adamw
-from rewarm.engine.snapshot import fill, model_tensors
 from rewarm.engine.world import Precision, World
 from rewarm.models.empty import empty_model
-from rewarm.models.source import MemorySource
 from rewarm.plan.layout import Layout, rows_of
 from rewarm.plan.model import ModelSize, folder_size
+from rewarm.tensors.held import fill, own_tensors
+from rewarm.tensors.source import MemorySource
 from rewarm.training.model import TrainedModel
 from rewarm.training.state import TrainState, load_tensors, tensors_to_write
 from rewarm.training.step import train_step
@@ -59,7 +59,7 @@ def first_weights(family: str) -> MemorySource:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
         model = AutoModelForCausalLM.from_config(config_of(family)).float()
-    return MemorySource(by_name=model_tensors(model))
+    return MemorySource(by_name=own_tensors(model))
 
 
 def fresh_state(
@@ -69,6 +69,7 @@ def fresh_state(
     *,
     precision: Precision = "fp32",
     invariant: bool = False,
+    isolated: bool = False,
 ) -> TrainState:
     """Return a tiny model with its first weights, spread over the ranks, and a new optimizer."""
     model = TrainedModel(
@@ -76,11 +77,12 @@ def fresh_state(
         make_grid(world, layout),
         precision=precision,
         entries=VOCABULARY,
+        isolated_by=0 if isolated else None,
         in_one_order=invariant,
     )
     weights = first_weights(family)
     for part in model.models:
-        fill(model_tensors(part), weights)
+        fill(own_tensors(part), weights)
     # With the usual 1e-8 a gradient that is zero but for rounding moves a weight by the whole rate, and in
     # whichever direction the rounding went: other orders of sums would be seen to diverge that do not.
     optimizer = build_adamw(
@@ -132,8 +134,8 @@ def load_from(state: TrainState, folder: Path) -> None:
 def digest(state: TrainState) -> str:
     """Return a hash of the weights where every rank has them all."""
     found = hashlib.sha256()
-    for name, tensor in sorted(model_tensors(state.model.models[0]).items()):
-        found.update(name.encode() + tensor.numpy().tobytes())
+    for name, tensor in sorted(own_tensors(state.model.models[0]).items()):
+        found.update(name.encode() + tensor.detach().numpy().tobytes())
     return found.hexdigest()
 
 

@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rewarm.replay import (
@@ -48,7 +48,6 @@ def shares_by_name(sizes: list[int], alpha: Fraction) -> dict[str, Fraction]:
     return {f"D{j}": share for j, share in enumerate(reservoir_shares(sizes, alpha))}
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(1, 1000), min_size=1, max_size=5), ALPHAS)
 def test_stages_read_one_by_one_come_to_the_papers_recursion(multiples, alpha):
     ledger, sizes = {}, []
@@ -60,7 +59,6 @@ def test_stages_read_one_by_one_come_to_the_papers_recursion(multiples, alpha):
         assert composition(ledger) == shares_by_name(sizes, alpha)
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(1, 10**7), min_size=1, max_size=6), ALPHAS)
 def test_at_any_size_they_differ_from_it_by_a_few_sequences(sizes, alpha):
     """A stage rounds its replay by 1/2 and each source by 1.68, and hands on what the buffer was off by."""

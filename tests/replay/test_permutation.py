@@ -5,7 +5,7 @@ from itertools import pairwise
 from statistics import correlation, fmean
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rewarm.replay import EpochOrder, Permutation, derive_key
@@ -26,7 +26,7 @@ def inverse(permutation: Permutation, image: int) -> int:
     while True:
         widths = [bits - bits // 2, bits // 2]
         left, right = image >> widths[1], image % (1 << widths[1])
-        for key in reversed(permutation._round_keys):
+        for key in reversed(permutation.keys):
             widths.reverse()
             left, right = (right ^ _mix(left ^ key)) % (1 << widths[0]), left
         image = (left << widths[1]) + right
@@ -34,7 +34,6 @@ def inverse(permutation: Permutation, image: int) -> int:
             return image
 
 
-@settings(deadline=None)
 @given(st.integers(1, 2000), KEYS)
 def test_it_is_a_bijection(length, key):
     assert sorted(order_of(length, key)) == list(range(length))
@@ -46,7 +45,6 @@ def test_it_is_a_bijection_at_every_small_length(key):
         assert sorted(order_of(length, key)) == list(range(length))
 
 
-@settings(deadline=None)
 @given(HUGE, KEYS, st.data())
 def test_every_image_leads_back_to_its_index(length, key, data):
     permutation = Permutation(length, key)
@@ -59,6 +57,7 @@ def test_every_image_leads_back_to_its_index(length, key, data):
 
 def test_a_huge_order_takes_no_more_memory_than_a_small_one():
     small, huge = Permutation(10, 7), Permutation(10**18, 7)
+    assert small(0) < 10
     images = {huge(index) for index in [*range(1000), *range(10**18 - 1000, 10**18)]}
     assert len(images) == 2000
     assert len(pickle.dumps(huge)) <= len(pickle.dumps(small)) + 8
@@ -137,7 +136,6 @@ def test_a_key_is_the_same_for_ever():
 LENGTHS = st.integers(1, 200)
 
 
-@settings(deadline=None)
 @given(LENGTHS, st.integers(), st.text(max_size=8), st.integers(0, 10**9))
 def test_each_epoch_is_covered_exactly_once(length, seed, name, epoch):
     order = EpochOrder(seed=seed, name=name, length=length)
@@ -145,7 +143,6 @@ def test_each_epoch_is_covered_exactly_once(length, seed, name, epoch):
     assert sorted(places) == list(range(length))
 
 
-@settings(deadline=None)
 @given(LENGTHS, st.lists(st.integers(0, 5000), max_size=60))
 def test_the_order_does_not_depend_on_how_it_is_walked(length, walk):
     """Whatever was asked for before, over any number of epochs, an index has its place."""

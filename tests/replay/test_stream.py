@@ -42,7 +42,7 @@ def replays(draw) -> Replay:
 
 
 STREAMS = st.builds(Stream, NEW_DATA, st.one_of(st.none(), replays()), begin=st.integers(0, 100))
-SLOW = settings(deadline=None, max_examples=40)
+SLOW = settings(max_examples=40)
 
 
 def read(stream: Stream, length: int, start: int = 0) -> list[Draw]:

@@ -14,8 +14,16 @@ from rewarm.report import plots
 from rewarm.report.page import figure_json, write_report
 from rewarm.report.styles import arm_styles
 from rewarm.report.tables import read_run
+from rewarm.runs.files import write_record
 from rewarm.runs.folder import RunFolder
-from rewarm.runs.records import EvalRecord, EventRecord, SampleRecord, StepRecord
+from rewarm.runs.records import (
+    EvalRecord,
+    EventRecord,
+    OverlapCount,
+    OverlapRecord,
+    SampleRecord,
+    StepRecord,
+)
 
 NASTY = "</script><script>alert(1)</script><img src=http://evil.example/x onerror=alert(2)>"
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -121,6 +129,7 @@ def test_sections_come_in_order(html):
         "Average loss against compute",
         "Replay audit",
         "What was read",
+        "Overlap",
         "Stages",
         "Sample continuations",
         "Throughput",
@@ -281,6 +290,44 @@ def test_several_runs_share_one_page(realistic, hostile, tmp_path):
     ids = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
     assert len(ids) == len(set(ids))
     assert html.count("plotly.js v") == 1
+
+
+def test_an_overlap_that_was_not_measured_is_said_to_be_so(html):
+    assert "was not measured when training began" in " ".join(Page(html).text)
+
+
+def test_the_overlap_is_a_table_and_its_names_are_inert(realistic, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(realistic, run)
+    count = OverlapCount(
+        validation=NASTY,
+        train="*",
+        documents=200,
+        tokens=4000,
+        exact=1,
+        near=2,
+        ngram=5,
+        ngram_share=0.031,
+        concerned_documents=6,
+        concerned_tokens=120,
+    )
+    record = OverlapRecord(
+        train={"english": "0"},
+        validation={NASTY: "0"},
+        shingle_words=5,
+        jaccard=0.8,
+        ngram_words=13,
+        ngram_limit=0.2,
+        counts=[count],
+        found=[],
+    )
+    write_record(RunFolder(run).overlap, record)
+    page = write_report([run], tmp_path / "page.html").read_text(encoding="utf-8")
+    assert faults(page) == []
+    assert NASTY in Page(page).text
+    cells = ["all", "200", "1", "2", "5", "3.1%", "6 (3%)", "120 (3%)"]
+    assert "".join(f"<td>{cell}</td>" for cell in cells) in page
+    assert "not measured" not in page
 
 
 def test_no_run_is_refused(tmp_path):

@@ -82,14 +82,14 @@ def exit_record(reason: str) -> ExitRecord:
 
 
 @given(STEPS | SAMPLES)
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_record_is_read_back_to_the_last_bit(tmp_path, record):
     write_record(tmp_path / "record.json", record)
     assert read_record(tmp_path / "record.json", type(record)) == record
 
 
 @given(st.lists(STEPS, max_size=5))
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_lines_are_read_back_in_their_order(tmp_path, records):
     path = tmp_path / "lines.jsonl"
     path.unlink(missing_ok=True)
@@ -99,7 +99,7 @@ def test_lines_are_read_back_in_their_order(tmp_path, records):
 
 
 @given(SAMPLES)
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_text_breaks_a_line(tmp_path, record):
     path = tmp_path / "lines.jsonl"
     path.unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rewarm.errors import ScheduleError
@@ -49,7 +49,6 @@ def values(schedule: Piecewise, until: int = 250) -> list[float]:
     return [schedule(step) for step in range(until)]
 
 
-@settings(deadline=None)
 @given(SCHEDULES)
 def test_each_step_is_read_from_the_part_it_falls_in(schedule):
     steps = [
@@ -58,14 +57,12 @@ def test_each_step_is_read_from_the_part_it_falls_in(schedule):
     assert [schedule(step) for step in range(1, schedule.steps + 1)] == steps
 
 
-@settings(deadline=None)
 @given(SCHEDULES)
 def test_the_last_value_holds_for_ever(schedule):
     last = schedule(schedule.steps)
     assert schedule(schedule.steps + 1) == schedule(10**9) == last
 
 
-@settings(deadline=None)
 @given(SCHEDULES, CUTS)
 def test_until_changes_nothing_before_the_cut_and_holds_after_it(schedule, cut):
     head = schedule.until(cut)
@@ -74,7 +71,6 @@ def test_until_changes_nothing_before_the_cut_and_holds_after_it(schedule, cut):
     assert head(cut + 1) == head(10**9) == schedule(cut)
 
 
-@settings(deadline=None)
 @given(SCHEDULES, CUTS)
 def test_since_is_the_schedule_from_the_cut_on(schedule, cut):
     tail = schedule.since(cut)
@@ -82,13 +78,11 @@ def test_since_is_the_schedule_from_the_cut_on(schedule, cut):
     assert values(tail) == values(schedule, cut + 250)[cut:]
 
 
-@settings(deadline=None)
 @given(SCHEDULES, CUTS)
 def test_until_then_since_is_the_schedule_again(schedule, cut):
     assert values(schedule.until(cut).then(schedule.since(cut))) == values(schedule)
 
 
-@settings(deadline=None)
 @given(SCHEDULES, CUTS, CUTS)
 def test_cuts_add_up(schedule, first, second):
     assert values(schedule.since(first).since(second)) == values(schedule.since(first + second))
@@ -98,7 +92,6 @@ def test_cuts_add_up(schedule, first, second):
     )
 
 
-@settings(deadline=None)
 @given(SCHEDULES, SCHEDULES)
 def test_then_leaves_the_first_alone_and_shifts_the_second(first, second):
     joined = first.then(second)
@@ -111,19 +104,16 @@ def test_then_leaves_the_first_alone_and_shifts_the_second(first, second):
     ]
 
 
-@settings(deadline=None)
 @given(SCHEDULES, SCHEDULES, SCHEDULES)
 def test_then_is_associative_and_takes_several(a, b, c):
     assert a.then(b).then(c) == a.then(b.then(c)) == a.then(b, c)
 
 
-@settings(deadline=None)
 @given(st.lists(SEGMENTS, min_size=1, max_size=4))
 def test_then_takes_segments_like_of(segments):
     assert Piecewise.of(segments[0]).then(*segments[1:]) == Piecewise.of(*segments)
 
 
-@settings(deadline=None)
 @given(SCHEDULES)
 def test_json_round_trip_gives_the_same_schedule(schedule):
     entries = json.loads(json.dumps(schedule.to_json()))
@@ -160,7 +150,6 @@ def test_the_description_names_the_class_its_fields_and_the_part():
     ]
 
 
-@settings(deadline=None)
 @given(SCHEDULES)
 def test_phases_tile_the_schedule_without_its_empty_parts(schedule):
     phases = schedule.phases()

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rewarm import schedules
@@ -333,14 +333,12 @@ def smooth_recipes(draw) -> tuple[Piecewise, float, float]:
     return draw(st.sampled_from(recipes)), high, low
 
 
-@settings(deadline=None)
 @given(smooth_recipes())
 def test_recipes_stay_within_their_bounds(recipe):
     schedule, high, _ = recipe
     assert all(0 <= schedule(step) <= high for step in range(schedule.steps + 5))
 
 
-@settings(deadline=None)
 @given(smooth_recipes())
 def test_phases_of_recipes_meet(recipe):
     schedule, _, _ = recipe
@@ -349,7 +347,6 @@ def test_phases_of_recipes_meet(recipe):
         assert earlier.end_lr == later.start_lr
 
 
-@settings(deadline=None)
 @given(smooth_recipes())
 def test_recipes_rise_to_their_peak_and_only_fall_after_it(recipe):
     schedule, high, _ = recipe
@@ -359,7 +356,6 @@ def test_recipes_rise_to_their_peak_and_only_fall_after_it(recipe):
     assert lrs[peak:] == sorted(lrs[peak:], reverse=True)
 
 
-@settings(deadline=None)
 @given(st.floats(1e-8, 1), st.floats(1e-8, 1), LENGTHS, LENGTHS)
 def test_decays_do_not_fall_below_their_floor(one, other, warmup, rest):
     low, high = sorted((one, other))

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rewarm.errors import ScheduleError
@@ -35,35 +35,30 @@ ANY = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(TWO_ENDED)
 def test_ends_are_exact_to_the_last_bit(segment):
     assert segment(segment.steps) == segment.end
     assert segment(0) == (segment.start if segment.steps else segment.end)
 
 
-@settings(deadline=None)
 @given(ANY)
 def test_both_ends_hold_outside(segment: Segment):
     assert segment(-1) == segment(0)
     assert segment(segment.steps + 1) == segment(segment.steps) == segment(1e30)
 
 
-@settings(deadline=None)
 @given(ANY, st.data())
 def test_values_between_whole_steps_stay_between_the_ends(segment: Segment, data):
     ends = segment(0), segment(segment.steps)
     assert min(ends) <= segment(data.draw(st.floats(0, max(1, segment.steps)))) <= max(ends)
 
 
-@settings(deadline=None)
 @given(ANY)
 def test_every_shape_goes_one_way(segment: Segment):
     lrs = [segment(t) for t in range(segment.steps + 1)]
     assert lrs in (sorted(lrs), sorted(lrs, reverse=True))
 
 
-@settings(deadline=None)
 @given(ANY)
 def test_values_are_finite_floats(segment: Segment):
     lrs = [segment(t) for t in range(segment.steps + 1)]

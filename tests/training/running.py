@@ -1,11 +1,13 @@
 """Running a campaign in a test, and comparing what two runs left behind."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
 from rewarm.campaign import load_campaign
 from rewarm.data.datasets import open_campaign
+from rewarm.engine.ranks import ALONE, Ranks
 from rewarm.engine.world import current_world
 from rewarm.plan import Plan, make_plan
 from rewarm.runs.folder import RunFolder
@@ -13,7 +15,12 @@ from rewarm.training.campaign import train_campaign
 
 
 def run(
-    file: Path, prepared: Path, folder: Path, *settings: str, allow_changes: bool = False
+    file: Path,
+    prepared: Path,
+    folder: Path,
+    *settings: str,
+    allow_changes: bool = False,
+    ranks: Ranks = ALONE,
 ) -> Plan:
     """Carry a campaign out in this process, on the CPU, and return its plan."""
     loaded = load_campaign(file, settings)
@@ -23,7 +30,7 @@ def run(
         plan,
         RunFolder(folder),
         data,
-        world=current_world("cpu", 1),
+        world=replace(current_world("cpu", 1), ranks=ranks),
         console=Console(stderr=True, quiet=True),
         allow_changes=allow_changes,
     )

@@ -42,9 +42,11 @@ def sequences_of(plan: Plan, prepared: Any, stage: StagePlan, steps: Collection[
         batch_sequences=stage.batch_sequences,
         sequence_length=stage.sequence_length,
     )
-    orders = batches.orders()
+    readers = batches.readers()
     rows = {
-        step: [key(row) for row in torch.from_numpy(batches.read(step, orders).tokens.astype("i8"))]
+        step: [
+            key(row) for row in torch.from_numpy(batches.read(step, readers).tokens.astype("i8"))
+        ]
         for step in range(1, stage.steps + 1)
     }
     everything = [row for batch in rows.values() for row in batch]

@@ -3,15 +3,24 @@
 import multiprocessing
 import os
 import resource
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
 
+import orjson
 import pytest
 import torch
 from tests.tiny import CAMPAIGN
 from tests.training.running import run, traces
+from tests.training.spoiling import sequences_of, spoiled
 
+from rewarm.campaign import load_campaign
 from rewarm.engine.checkpoint import load
+from rewarm.engine.ranks import ALONE, Ranks
 from rewarm.engine.retention import saved_steps
 from rewarm.errors import RewarmError
+from rewarm.plan import make_plan
 from rewarm.runs.files import read_record
 from rewarm.runs.folder import RunFolder
 from rewarm.runs.records import ExitRecord
@@ -43,6 +52,44 @@ def test_in_the_background_or_in_between_the_files_are_the_same(file, tiny, tmp_
     assert traces(tmp_path / IN_BACKGROUND) == traces(tmp_path / IN_BETWEEN)
     assert states(tmp_path / IN_BACKGROUND) == states(tmp_path / IN_BETWEEN)
     assert len(states(tmp_path / IN_BACKGROUND)) == 24
+
+
+@dataclass(frozen=True, kw_only=True)
+class Late(Ranks):
+    """A rank that begins to write a checkpoint when a later step has been done, or after a second."""
+
+    folder: Path
+    waited: list[int]
+
+    def gather(self, value, group=None):
+        # The first that is said of a checkpoint is its size.
+        if threading.current_thread().name == "saver" and isinstance(value, int):
+            before, deadline = self.steps(), time.monotonic() + 1
+            while self.steps() == before and time.monotonic() < deadline:
+                time.sleep(0.001)
+            self.waited.append(self.steps() - before)
+        return super().gather(value, group)
+
+    def steps(self):
+        (metrics,) = self.folder.glob("stages/*/metrics.jsonl")
+        return metrics.read_bytes().count(b"\n")
+
+
+def test_what_is_written_late_is_the_state_at_the_save(file, tiny, tmp_path):
+    """Steps 7 and 13 come right after a save and are left out, which changes what the state counts."""
+    plan = make_plan(load_campaign(file))
+    bad = sequences_of(plan, tiny.prepared, plan.stages[0], (7, 13))
+    late = Late(folder=tmp_path / IN_BACKGROUND, waited=[])
+    for setting, ranks in ((IN_BACKGROUND, late), (IN_BETWEEN, ALONE)):
+        with spoiled(bad):
+            settings = (setting, "training.not_finite=skip")
+            run(file, tiny.prepared, tmp_path / setting, *settings, ranks=ranks)
+    assert len(late.waited) == 4
+    assert all(late.waited[:3])
+    assert traces(tmp_path / IN_BACKGROUND) == traces(tmp_path / IN_BETWEEN)
+    assert states(tmp_path / IN_BACKGROUND) == states(tmp_path / IN_BETWEEN)
+    left_out = [orjson.loads(state)["left_out"] for state in states(tmp_path / IN_BACKGROUND)]
+    assert left_out == [[], [7], [7, 13], [7, 13]]
 
 
 def train_on_a_full_disk(file, prepared, folder, setting, largest_bytes):

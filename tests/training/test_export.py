@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.tiny import Tiny
+from tests.tiny import CAMPAIGN, Tiny
 from tests.training.running import run
+from tests.training.spoiling import sequences_of, spoiled
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rewarm.campaign import PRESETS, load_campaign
@@ -129,10 +130,37 @@ def test_the_default_place_is_in_the_run(finished, tiny, tmp_path):
     shutil.copytree(finished.path, copy.path)
     asked = {"arm": None, "at": None, "out": None, "prepared": tiny.prepared}
     out = export_stage(copy, "union", dtype="bf16", **asked)
-    assert out == copy.path / "export" / "union"
+    assert out == copy.path / "export" / only(copy, "union").path.name
     assert AutoModelForCausalLM.from_pretrained(out).dtype == torch.bfloat16
     with pytest.raises(CampaignError, match="exists already"):
         export_stage(copy, "union", dtype="fp32", **asked)
+
+
+def test_arms_do_not_meet_in_the_default_place(finished, tiny, tmp_path):
+    copy = RunFolder(tmp_path / "run")
+    shutil.copytree(finished.path, copy.path)
+    asked = {"at": None, "out": None, "dtype": "fp32", "prepared": tiny.prepared}
+    arms = ("replay-25", "no-replay")
+    folders = [export_stage(copy, "update", arm=arm, **asked) for arm in arms]
+    for arm, folder in zip(arms, folders, strict=True):
+        assert f"It is arm {arm} " in (folder / "README.md").read_text()
+    assert folders[0] != folders[1]
+
+
+def test_the_tokens_of_steps_left_out_are_not_in_the_card(tiny, tmp_path):
+    file = tiny.folder / "exported.toml"
+    file.write_text(CAMPAIGN.split('[[stage]]\nname = "update"')[0], encoding="utf-8")
+    plan = make_plan(load_campaign(file))
+    bad = sequences_of(plan, tiny.prepared, plan.stages[0], (3, 9, 20))
+    with spoiled(bad):
+        run(file, tiny.prepared, tmp_path / "run", "training.not_finite=skip")
+    asked = {"arm": None, "dtype": "fp32", "prepared": tiny.prepared}
+    for at, progress, trained, left_out in (("50%", "12 of 24", 10, 2), ("100%", "all 24", 21, 3)):
+        out = tmp_path / at
+        export_stage(RunFolder(tmp_path / "run"), "pretrain", at=at, out=out, **asked)
+        tokens = trained * 8 * 16
+        said = rf"{progress} steps, {left_out} of them left out because .*: {tokens:,} tokens, replay none"
+        assert re.search(said, (out / "README.md").read_text())
 
 
 @pytest.mark.parametrize(

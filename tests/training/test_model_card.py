@@ -13,6 +13,7 @@ STAGE = StageStory(
     name="update",
     steps=8,
     of_steps=10,
+    left_out=0,
     tokens=1024,
     schedule="constant 0.1",
     replay_share=Fraction(1, 4),
@@ -59,6 +60,14 @@ def test_tokens_replay_progress_and_history_are_there():
     assert "update, 8 of 10 steps: 1,024 tokens, replay 25%, optimizer state kept" in card
     assert "a proxy for data that is not available" in card
     assert "not under git" in card
+
+
+def test_steps_that_were_left_out_are_said():
+    card = model_card(replace(FACTS, stages=[replace(STAGE, left_out=2, tokens=768)]))
+    assert (
+        "8 of 10 steps, 2 of them left out because a loss or gradient was not finite: 768" in card
+    )
+    assert "left out" not in model_card(FACTS)
 
 
 def test_the_head_is_yaml_with_the_base_if_the_hub_has_one():

@@ -13,12 +13,12 @@ from tests.training.spoiling import sequences_of, spoiled
 
 from rewarm.campaign import load_campaign
 from rewarm.engine.loss_scale import LossScale
-from rewarm.engine.snapshot import model_tensors
 from rewarm.errors import NumericsError
 from rewarm.plan import make_plan
 from rewarm.runs.files import read_record, read_records
 from rewarm.runs.folder import RunFolder
 from rewarm.runs.records import EvalRecord, EventRecord, ExitRecord, StageResult, StepRecord
+from rewarm.tensors.held import own_tensors
 from rewarm.training.not_finite import MOST_IN_A_ROW, MOST_REWINDS
 
 SKIP, REWIND, FP16 = (
@@ -131,7 +131,7 @@ def test_stop_ends_with_the_weights_of_the_step_before(
     stage = only_stage(tmp_path / "run")
     assert trained(stage) == list(range(1, 9))
     assert read_record(RunFolder(tmp_path / "run").exit, ExitRecord).code == 6
-    in_memory = model_tensors(seen.parts[-1].model)
+    in_memory = own_tensors(seen.parts[-1].model)
     saved = load_file(only_stage(undisturbed).checkpoint(8) / "model.safetensors", device="cpu")
     assert in_memory.keys() == saved.keys()
     assert all(torch.equal(in_memory[name], saved[name]) for name in saved)
@@ -233,7 +233,7 @@ def test_rewind_without_a_checkpoint_begins_the_stage_anew(train, sequences):
     assert len(events(stage, "started")) == 2
 
 
-def test_a_stage_is_taken_back_only_so_often(train, sequences):
+def test_a_stage_is_taken_back_only_so_often(train, sequences, tmp_path):
     """Each time one batch later than the last time: 8, 9, 10, 11, all from the checkpoint of step 6."""
     often = range(8, 8 + MOST_REWINDS)
     stage = train(sequences(*often), REWIND, name="often")
@@ -241,6 +241,9 @@ def test_a_stage_is_taken_back_only_so_often(train, sequences):
     assert [event.step for event in events(stage)] == list(often)
     with pytest.raises(NumericsError, match=f"taken back {MOST_REWINDS} times"):
         train(sequences(*often, 8 + MOST_REWINDS), REWIND, name="too-often")
+    ended = only_stage(tmp_path / "too-often")
+    # The step that ended it is not said to be one that the stage went back from.
+    assert [event.step for event in events(ended)] == list(often)
 
 
 def test_too_many_left_out_in_a_row_end_the_training(train, sequences, tmp_path):

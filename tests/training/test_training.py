@@ -1,13 +1,14 @@
 """What training a campaign must do, whatever interrupts it."""
 
 import math
+import shutil
 from pathlib import Path
 
 import pytest
 from tests.training.running import run, traces
 
 from rewarm.data.batches import Batches
-from rewarm.errors import CheckpointError, LockedError, MismatchError, NumericsError
+from rewarm.errors import CampaignError, CheckpointError, LockedError, MismatchError, NumericsError
 from rewarm.runs.files import read_record, read_records
 from rewarm.runs.folder import RunFolder
 from rewarm.runs.lock import locked
@@ -53,6 +54,25 @@ def test_another_seed_gives_other_bits(done, tiny, tmp_path):
     assert (
         steps(folder, plan.stages[0])[0].loss != steps(tmp_path / "other", other.stages[0])[0].loss
     )
+
+
+def test_isolated_documents_are_another_run_and_resume_to_the_same_bits(done, tiny, tmp_path):
+    folder, plan = done
+    isolated = 'training.documents="isolated"'
+    never_stopped = run(tiny.file, tiny.prepared, tmp_path / "never", isolated)
+    first, other = (
+        steps(f, p.stages[0]) for f, p in ((folder, plan), (tmp_path / "never", never_stopped))
+    )
+    assert first[0].loss != other[0].loss
+    assert first[0].loss == pytest.approx(other[0].loss, rel=1e-2)
+    stopped = RunFolder(tmp_path / "stopped")
+    run(tiny.file, tiny.prepared, stopped.path, isolated)
+    for stage in never_stopped.stages:
+        last = stopped.stage(stage.folder)
+        last.result.unlink()
+        shutil.rmtree(last.checkpoint(stage.steps))
+    run(tiny.file, tiny.prepared, stopped.path, isolated)
+    assert traces(stopped.path) == traces(tmp_path / "never")
 
 
 def test_a_new_stage_starts_with_exactly_the_weights_of_its_parent(done):
@@ -132,8 +152,8 @@ def test_a_larger_budget_reads_the_same_sequences_in_the_same_order(tiny, done):
             batch_sequences=stage.batch_sequences,
             sequence_length=stage.sequence_length,
         )
-        orders = batches.orders()
-        found.append([batches.read(step, orders).tokens.tobytes() for step in range(1, 21)])
+        readers = batches.readers()
+        found.append([batches.read(step, readers).tokens.tobytes() for step in range(1, 21)])
     assert found[0] == found[1]
 
 
@@ -227,3 +247,10 @@ def test_a_checkpoint_of_another_stage_is_refused(tiny, tmp_path):
     (RunFolder(folder).stage(other.folder).checkpoint(other.steps)).rename(last)
     with pytest.raises(CheckpointError, match="expected"):
         run(tiny.file, tiny.prepared, folder)
+
+
+def test_more_epochs_than_allowed_are_refused_before_anything_is_done(tiny, tmp_path):
+    folder = tmp_path / "run"
+    with pytest.raises(CampaignError, match=r"epochs of its .*; data\.old\.max_epochs is 0\.01"):
+        run(tiny.file, tiny.prepared, folder, "data.old.max_epochs=0.01")
+    assert not folder.exists()

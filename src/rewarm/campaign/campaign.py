@@ -5,26 +5,31 @@ A campaign file is a way to write it down (`rewarm.campaign.load`); the plan say
 
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
+    Tag,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
+from rewarm.campaign.parts import Split, TokenRange
 from rewarm.campaign.presets import PRESETS
 from rewarm.campaign.quantities import (
     BatchSize,
     Budget,
     Length,
     Number,
+    Part,
     Quantity,
+    RowLimit,
     SequenceCount,
     Share,
     TokenCount,
@@ -33,6 +38,7 @@ from rewarm.campaign.quantities import (
     shares_of,
 )
 from rewarm.campaign.schedule import Schedule
+from rewarm.replay import OrderKind, SourcePart
 
 BASE = "base"
 """`after = "base"`: the stage starts from the base model (or from random weights)."""
@@ -102,6 +108,39 @@ class Tokenizer(_Table):
         return self
 
 
+class HuggingFace(_Table):
+    """A Hugging Face dataset: a folder here, or one of the hub, which is streamed."""
+
+    from_: str = Field(alias="from")
+    """Folder (saved by `save_to_disk`, or with files as the hub has them); or a dataset of the hub:
+    `organisation/name`, with `@revision` behind it if wanted."""
+    config: str | None = None
+    """Name of the configuration; the default one if not given."""
+    split: str = "train"
+    """The split that is trained on."""
+    validation_split: str | None = None
+    """A split to validate on."""
+
+
+class HeldOut(_Table):
+    """Validation text that is held out of the training text by a hash, whatever the files and their order."""
+
+    fraction: Part
+    """Share of the documents, or of the groups, that is held out."""
+    by: Literal["document", "group"] = "document"
+    """What is held out together: all copies of one text, or all rows with one value of `group`."""
+    group: str | None = None
+    """Column of the group, such as the page or the author; a dot leads into a nested one."""
+    salt: str = "rewarm"
+    """Another salt holds out other text."""
+
+    @model_validator(mode="after")
+    def _group_is_named(self) -> "HeldOut":
+        if (self.by == "group") != (self.group is not None):
+            raise ValueError('by = "group" and group = "COLUMN" go together; give both or neither')
+        return self
+
+
 class IndexMaps(_Table):
     """The order in which another trainer read a dataset: index maps of GPT-NeoX or Megatron-core."""
 
@@ -119,24 +158,65 @@ class Text(_Table):
     """Where the training text of a dataset, or of a domain of one, comes from."""
 
     train: list[str] = []
-    """Files with training text, wildcards allowed, relative to the campaign file."""
+    """Files with training text, wildcards allowed, relative to the campaign file; or addresses
+    (`s3://bucket/*.parquet`). What is read is in [data.md](data.md)."""
     source: Literal["python-docs", "python-code"] | None = None
     """A built-in source instead of files: the standard library's documentation, or its code."""
-    text: str = "text"
-    """Key of the text in JSON lines."""
-    tokens: TokenCount | None = None
-    """How many tokens there are, so that a plan can be made before the data is prepared."""
+    hugging_face: HuggingFace | None = None
+    """A Hugging Face dataset instead of files."""
     train_tokens: str | None = None
     """Tokens that are there already, instead of text: the manifest that `rewarm adopt` wrote, or a folder
     with one; relative to the campaign file."""
     index_maps: IndexMaps | None = None
-    """With train_tokens: the order in which a run elsewhere has read them, for a replay in true order."""
+    """With train_tokens and `order = "sequential"`: the order in which a run elsewhere has read them, for a
+    replay in true order."""
+    text: str = "text"
+    """Column (or key in JSON lines) of the text, of training and validation files; a dot leads into a nested
+    one."""
+    tokens: TokenCount | None = None
+    """How many tokens the whole text has, so that a plan can be made before it is prepared."""
+    order: OrderKind = "shuffled"
+    """Order of the sequences in each epoch. shuffled: as a whole. blocks: blocks of 1,024 neighbours shuffled,
+    and each within, for disks that are slow at random access. sequential: as stored, for text that is shuffled
+    already. Domains have the order of their dataset unless they name one."""
+    range: TokenRange | None = None
+    """Only this part of the tokens, as they are stored: `"0 to 100B tokens"` or `"100B tokens to end"`."""
+    split: Split | None = None
+    """Only this part of the range, at random: `"1/3"`. The parts of a text share no sequence and are all of it,
+    whatever the seed and whatever the datasets are called that name them; its tokens are prepared once.
+    Domains have the split of their dataset unless they name one."""
+    use: TokenCount | None = None
+    """Only so many tokens, at random, of what range and split leave."""
+    max_epochs: Annotated[Number, Field(gt=0)] | None = None
+    """How often it may be read as new data on the way from the base model to the end of any stage; if that is
+    more, nothing is trained. Without a limit it begins again after each epoch, and the plan says so. Domains
+    have the limit of their dataset unless they name one."""
 
-    @model_validator(mode="after")
-    def _maps_have_tokens(self) -> "Text":
-        if self.index_maps is not None and self.train_tokens is None:
-            raise ValueError("index_maps say the order of tokens that are there; give train_tokens")
-        return self
+    @property
+    def part(self) -> SourcePart:
+        """Which part of the text is read: of the range the split, of the split so much as is used."""
+        return SourcePart(
+            start_token=self.range.start if self.range else 0,
+            end_token=self.range.end if self.range else None,
+            piece=self.split.number - 1 if self.split else 0,
+            num_pieces=self.split.of if self.split else 1,
+            use_tokens=int(self.use.amount) if self.use else None,
+        )
+
+    @property
+    def num_origins(self) -> int:
+        """Return how many of the places that text or tokens can come from are given."""
+        origins = (self.train, self.source, self.hugging_face, self.train_tokens)
+        return [bool(origin) for origin in origins].count(True)
+
+
+_INHERITED = ("order", "split", "max_epochs")
+"""What the domains of a dataset take from it."""
+
+
+def _as_list(value: object) -> object:
+    """Read one name as a list of it."""
+    return [value] if isinstance(value, str) else value
 
 
 class Domain(Text):
@@ -144,38 +224,109 @@ class Domain(Text):
 
     weight: Weight
     """Relative weight among the dataset's domains (paper Table 1: sampling percentages)."""
+    rows: Annotated[list[str], BeforeValidator(_as_list)] = []
+    """Values of the dataset's `domain_column` whose rows are this domain, instead of text of its own."""
 
     @model_validator(mode="after")
     def _has_text(self) -> "Domain":
-        if [bool(self.train), self.source is not None, bool(self.train_tokens)].count(True) != 1:
-            raise ValueError("give one of train (files), source (a built-in one) and train_tokens")
+        if self.num_origins + bool(self.rows) != 1:
+            raise ValueError(
+                "give one of train (files), source (a built-in one), hugging_face, train_tokens and rows"
+            )
         return self
+
+
+def _kind_of_validation(value: object) -> str:
+    return "<table>" if isinstance(value, dict | HeldOut) else "<files>"
 
 
 class Dataset(Text):
     """A dataset: training text, whole or in domains, and text to validate on."""
 
-    validation: list[str] = []
-    """Files with validation text; a built-in source has its own."""
+    validation: Annotated[
+        Annotated[list[str], Tag("<files>")] | Annotated[HeldOut, Tag("<table>")],
+        Discriminator(_kind_of_validation),
+    ] = []
+    """Files with validation text, or a table: what to hold out of the training text. Required, unless `source`
+    is given: a built-in source has its own."""
     validation_tokens: str | None = None
     """Tokens to validate on that are there already, instead of text; as train_tokens."""
+    domain_column: str | None = None
+    """Column that says which domain a row is of; each domain then names its `rows`."""
+    max_bad_rows: RowLimit = 0
+    """How many rows of each split may be left out because they cannot be used: a number, or a share such as
+    "0.1%". They are counted and reported. With 0 the first one is an error."""
     domains: dict[Name, Domain] = {}
-    """Domains with their weights, instead of train."""
+    """Domains with their weights, instead of train; or by the rows of train, with `domain_column`."""
 
     @model_validator(mode="after")
     def _has_text(self) -> "Dataset":
-        texts = (self.train, self.source, self.train_tokens, self.domains)
-        if [bool(text) for text in texts].count(True) != 1:
+        if self.domains and (self.range or self.use):
             raise ValueError(
-                "give one of train (files), source (a built-in one), train_tokens and domains"
+                "range and use count tokens of one text, and here are several; give them to the domains"
             )
-        if self.validation and self.validation_tokens is not None:
-            raise ValueError("give either validation (files) or validation_tokens, not both")
-        if not self.validation and self.validation_tokens is None and self.source is None:
+        if self.domain_column is None:
+            if self.num_origins + bool(self.domains) != 1:
+                raise ValueError(
+                    "give one of train (files), source (a built-in one), hugging_face, train_tokens and "
+                    "domains"
+                )
+            if any(domain.rows for domain in self.domains.values()):
+                raise ValueError("a domain with rows needs domain_column: which column to look in")
+        elif (self.train == []) == (self.hugging_face is None) or not self.domains:
+            raise ValueError("domain_column needs train or hugging_face, and domains with rows")
+        self._check_rows()
+        self._check_validation()
+        self._check_index_maps()
+        return self
+
+    def _check_rows(self) -> None:
+        values = [value for domain in self.domains.values() for value in domain.rows]
+        if twice := {value for value in values if values.count(value) > 1}:
+            raise ValueError(f"{sorted(twice)[0]!r} stands in rows of a domain more than once")
+        if self.domain_column is None:
+            return
+        for name, domain in self.domains.items():
+            if not domain.rows or "text" in domain.model_fields_set:
+                raise ValueError(
+                    f"with domain_column, domain {name!r} names its rows; the files and the column of the "
+                    "text stand with the dataset"
+                )
+
+    def _check_validation(self) -> None:
+        origin = self.hugging_face
+        has_split = origin is not None and origin.validation_split is not None
+        if self.validation_tokens is not None and (self.validation or has_split):
+            raise ValueError("give either validation_tokens or text to validate on, not both")
+        has_own = self.source is not None or has_split or self.validation_tokens is not None
+        if not self.validation and not has_own:
             raise ValueError(
                 "validation is missing: without it neither learning nor forgetting is seen"
             )
-        return self
+        if self.validation and has_split:
+            raise ValueError("give either validation or hugging_face.validation_split, not both")
+        built_in = any(text.source for text in (self, *self.domains.values()))
+        if isinstance(self.validation, HeldOut) and built_in:
+            raise ValueError("a built-in source holds out modules of its own; leave validation out")
+        given = any(text.train_tokens for text in (self, *self.domains.values()))
+        if isinstance(self.validation, HeldOut) and given:
+            raise ValueError(
+                "validation is held out of text, and train_tokens are tokens; give validation_tokens"
+            )
+
+    def _check_index_maps(self) -> None:
+        for text, _ in self.leaves("").values():
+            if text.index_maps is None:
+                continue
+            if text.train_tokens is None:
+                raise ValueError(
+                    "index_maps say the order of tokens that are there; give train_tokens"
+                )
+            if text.order != "sequential":
+                raise ValueError(
+                    'index_maps are the order in which a run read; give order = "sequential" with them, or '
+                    "leave them out"
+                )
 
     def leaves(self, name: str) -> dict[str, tuple[Text, Fraction]]:
         """Return the parts that are read separately, with their shares: `name`, or `name/domain` each."""
@@ -183,8 +334,34 @@ class Dataset(Text):
             return {name: (self, Fraction(1))}
         total = sum((domain.weight for domain in self.domains.values()), Fraction(0))
         return {
-            f"{name}/{d}": (domain, domain.weight / total) for d, domain in self.domains.items()
+            f"{name}/{d}": (self._complete(domain), domain.weight / total)
+            for d, domain in self.domains.items()
         }
+
+    def identity_of(self, text: Text) -> dict[str, Any]:
+        """Return what decides the text of the dataset or of one of its domains, and nothing of how it is read.
+
+        What is not asked for is left out, as it is in the keys of older stages.
+        """
+        words = text.model_dump(mode="json", include={"train", "source", "text"})
+        more = {
+            "hugging_face": {"from_", "config", "split"},
+            "train_tokens": True,
+            "index_maps": True,
+            "rows": True,
+        }
+        words |= text.model_dump(mode="json", include=more, exclude_defaults=True)
+        if self.domain_column is not None:
+            table = {"train": True, "text": True, "domain_column": True} | more
+            words["of"] = self.model_dump(mode="json", include=table)
+        if isinstance(self.validation, HeldOut):
+            words["held_out"] = self.validation.model_dump(mode="json")
+        return words
+
+    def _complete(self, domain: Domain) -> Domain:
+        """Give a domain what it does not name itself."""
+        names = [name for name in _INHERITED if name not in domain.model_fields_set]
+        return domain.model_copy(update={name: getattr(self, name) for name in names})
 
 
 class History(_Table):
@@ -217,12 +394,16 @@ class Training(_Table):
     micro_batch: Positive | None = None
     """Sequences that go through the model at once, on each rank that has data of its own; must divide its
     part of the batch. Default: as many as make at most 16,384 tokens."""
+    documents: Literal["joined", "isolated"] = "joined"
+    """What a token may look back at: all that stands before it in its sequence, as in the paper; or its own
+    document alone, where positions are counted anew in each. Keep what the base model was trained with."""
     not_finite: Literal["stop", "skip", "rewind"] = "stop"
     """After a loss or gradient that is not finite, which never reaches the weights: end; leave the batch
     out; or go back to the newest checkpoint and leave the batch out when it comes again."""
     deterministic: Literal["same-layout", "world-invariant"] = "same-layout"
     """What has the same bits: a resumed run on the same number of ranks; or any number of ranks, where all
-    gradients are added in one order (to verify with: fp32 on CPUs, every rank holds the whole model)."""
+    gradients are added in one order (to verify with: fp32 on CPUs, every rank holds the whole model, their
+    number is a power of two, and `training.micro_batch` is given)."""
 
 
 class Parallel(_Table):
@@ -274,9 +455,13 @@ class Evaluation(_Table):
     sequences: Positive = 128
     """Validation sequences of each dataset, the same at every evaluation."""
     final_steps: NotNegative = 100
-    """The final loss is the mean over the last so many steps …"""
+    """The final loss is the mean over the last so many steps, which no stage may be shorter than (0: the last
+    step alone) …"""
     final_every: Positive = 10
     """… sampled every so many steps (paper section 6.2)."""
+    max_overlap: Share | None = None
+    """Largest share of a validation set's documents that may be training text as well, as `rewarm overlap`
+    measures it; training does not begin above it, nor before it is measured. No limit by default."""
     prompts: list[str] = []
     """Texts that the finished model of every stage continues."""
     prompt_tokens: Positive = 48
@@ -289,7 +474,7 @@ class Checkpoints(_Table):
     every: Length = parse_quantity("10%")
     """Distance between checkpoints; the end of a stage always has one, and where others branch off."""
     keep: Positive | Literal["all"] = 2
-    """How many of the newest stay; stage ends and branch points stay in any case."""
+    """How many of the newest stay, or "all"; stage ends and branch points stay in any case."""
     keep_every: Length | None = None
     """Distance of checkpoints that stay for good, to branch off from later; none by default."""
     in_background: bool = True
@@ -432,6 +617,21 @@ class Campaign(_Table):
         for name, dataset in self.data.items():
             found.update(dataset.leaves(name))
         return found
+
+    def token_owner(self, leaf: str) -> str:
+        """Return whose tokens a part of a text is read from: those of the first that has the same text.
+
+        So parts of one text are parts of the same tokens, and these are prepared once. A whole text has tokens
+        of its own.
+        """
+        if self.leaves()[leaf][0].part == SourcePart():
+            return leaf
+        wanted = self.identity_of(leaf)
+        return next(name for name in self.leaves() if self.identity_of(name) == wanted)
+
+    def identity_of(self, leaf: str) -> dict[str, Any]:
+        """Return what decides the text of a part that is read separately; see `Dataset.identity_of`."""
+        return self.data[leaf.partition("/")[0]].identity_of(self.leaves()[leaf][0])
 
     def parent_of(self, stage: Stage) -> Stage | None:
         """Return the stage that a stage starts from; None for the base model."""

@@ -19,10 +19,12 @@ def validation_problems(error: ValidationError, raw: Table) -> list[Problem]:
     """Return where in the raw campaign each mistake is, and what it is."""
     found: list[Problem] = []
     for entry in error.errors():
-        path = _raw_location(entry["loc"], raw)
+        # The tag of a union that is told apart by a function; no key looks like it.
+        location = tuple(part for part in entry["loc"] if not str(part).startswith("<"))
+        path = _raw_location(location, raw)
         message = entry["msg"].removeprefix("Value error, ")
         if entry["type"] == "extra_forbidden":
-            message = _unknown_key(str(entry["loc"][-1]), _keys_at(entry["loc"][:-1]))
+            message = _unknown_key(str(location[-1]), _keys_at(location[:-1]))
         elif entry["type"] == "missing":
             message = "is missing"
         elif entry["type"] in ("union_tag_invalid", "union_tag_not_found"):

@@ -110,6 +110,24 @@ SequenceCount = Annotated[InstanceOf[Quantity], _quantity("sequences"), _AS_TEXT
 """A number of sequences."""
 
 
+def parse_share(text: str) -> Fraction:
+    """Read a percentage.
+
+    Raises:
+        ValueError: it is none.
+
+    >>> parse_share("0.5%")
+    Fraction(1, 200)
+    """
+    try:
+        quantity = parse_quantity(text)
+    except ValueError:
+        quantity = None
+    if quantity is None or quantity.unit != "%":
+        raise ValueError(f'{text!r} is not a share; write for example "5%"')
+    return quantity.amount / 100
+
+
 def _fraction(value: object) -> Fraction:
     """Read a share: "5%", 0.05, or a fraction."""
     if isinstance(value, Fraction):
@@ -132,6 +150,27 @@ def _share(value: object) -> Fraction:
             f'a share lies between 0 and 1 (below 1), not {float(share):g}; 5% is written "5%" or 0.05'
         )
     return share
+
+
+def _part(value: object) -> Fraction:
+    """Read a share of something of which both sides must have some."""
+    share = _share(value)
+    if share == 0:
+        raise ValueError('a share of 0 holds nothing out; write for example "0.5%"')
+    return share
+
+
+def _row_limit(value: object) -> int | Fraction:
+    """Read how many rows may be left out: a whole number, or a share of them."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value < 0:
+            raise ValueError(f"{value} is less than none; write 0 or more")
+        return value
+    if isinstance(value, Fraction):
+        return value
+    if not isinstance(value, str):
+        raise ValueError(f'{value} is neither a number of rows nor a share such as "0.1%"')
+    return _share(value)
 
 
 def _weight(value: object) -> Fraction:
@@ -167,6 +206,14 @@ _AS_PERCENT = PlainSerializer(percent, return_type=str)
 
 Share = Annotated[InstanceOf[Fraction], BeforeValidator(_share), _AS_PERCENT]
 """A share in [0, 1), written "5%" or 0.05."""
+Part = Annotated[InstanceOf[Fraction], BeforeValidator(_part), _AS_PERCENT]
+"""A share in (0, 1), written "0.5%" or 0.005."""
+RowLimit = Annotated[
+    int | InstanceOf[Fraction],
+    BeforeValidator(_row_limit),
+    PlainSerializer(lambda limit: limit if isinstance(limit, int) else percent(limit)),
+]
+"""How many rows may be left out: a whole number, or a share written "0.1%"."""
 Weight = Annotated[
     InstanceOf[Fraction], BeforeValidator(_weight), PlainSerializer(float, return_type=float)
 ]

@@ -25,6 +25,8 @@ _TABLES = (
     (campaign.TrainTokenizer, "tokenizer.train", ""),
     (campaign.Dataset, "[data.NAME]", ""),
     (campaign.Domain, "[data.NAME.domains.DOMAIN]", ""),
+    (campaign.HuggingFace, "hugging_face", ""),
+    (campaign.HeldOut, "data.NAME.validation, as a table", ""),
     (campaign.IndexMaps, "index_maps", ""),
     (campaign.History, "[history.NAME]", ""),
     (campaign.Optimizer, "[optimizer]", ""),

@@ -9,15 +9,14 @@ import queue
 import threading
 from collections import Counter
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rewarm.data.windows import Windows
-from rewarm.errors import DataError
-from rewarm.replay import EpochOrder, Stream
+from rewarm.data.source_reader import SourceReader, WindowStore
+from rewarm.replay import OrderKind, SourcePart, Stream
 
 PREFETCHED_BATCHES = 2
 """Batches read ahead of the training step."""
@@ -45,7 +44,7 @@ class Batches:
 
     stream: Stream
     """The stage's data order."""
-    stores: Mapping[str, Windows]
+    stores: Mapping[str, WindowStore]
     """Training tokens by source."""
     seed: int
     """Seed of the orders within the sources."""
@@ -53,32 +52,37 @@ class Batches:
     """Sequences in a batch, B."""
     sequence_length: int
     """Tokens in a sequence."""
+    orders: Mapping[str, OrderKind] = field(default_factory=dict[str, OrderKind])
+    """The order of each source; shuffled where none is given."""
+    parts: Mapping[str, SourcePart] = field(default_factory=dict[str, SourcePart])
+    """The part of each source that is read; all of it where none is given."""
     rows: range | None = None
     """The rows of every batch that are read here; all of them by default."""
 
-    def orders(self) -> dict[str, EpochOrder]:
-        """Return the shuffled order of each source.
+    def readers(self) -> dict[str, SourceReader]:
+        """Return the reader of each source.
 
         Raises:
-            DataError: a source has fewer tokens than one sequence.
+            DataError: a source, or the part of it, has fewer tokens than one sequence.
         """
-        found: dict[str, EpochOrder] = {}
-        for source, store in self.stores.items():
-            length = store.num_windows(self.sequence_length)
-            if length < 1:
-                raise DataError(
-                    f"{source}: {store.tokens:,} tokens are less than one sequence of "
-                    f"{self.sequence_length:,}; add text, or make sequence_length smaller"
-                )
-            found[source] = EpochOrder(seed=self.seed, name=source, length=length)
-        return found
+        return {
+            source: SourceReader.open(
+                source,
+                store,
+                seed=self.seed,
+                sequence_length=self.sequence_length,
+                kind=self.orders.get(source, "shuffled"),
+                part=self.parts.get(source),
+            )
+            for source, store in self.stores.items()
+        }
 
-    def read(self, step: int, orders: Mapping[str, EpochOrder]) -> Batch:
+    def read(self, step: int, readers: Mapping[str, SourceReader]) -> Batch:
         """Read the batch of a step.
 
         Args:
             step: from 1.
-            orders: what `orders` returned; kept by the caller, since it is costly to make anew.
+            readers: what `readers` returned; kept by the caller, since they keep what is costly to make.
         """
         first = (step - 1) * self.batch_sequences
         draws = [self.stream.at(first + row) for row in range(self.batch_sequences)]
@@ -87,9 +91,7 @@ class Batches:
         for row, draw in enumerate(mine):
             rows_of.setdefault(draw.source, []).append(row)
         parts = {
-            source: self.stores[source].windows(
-                [orders[source](mine[row].place) for row in rows], self.sequence_length
-            )
+            source: readers[source].read([mine[row].place for row in rows])
             for source, rows in rows_of.items()
         }
         shape = (len(mine), self.sequence_length + 1)
@@ -122,11 +124,11 @@ class Batches:
 
         def work() -> None:
             try:
-                orders = self.orders()
+                readers = self.readers()
                 for step in range(first_step, last_step + 1):
                     if closed.is_set():
                         return
-                    put(self.read(step, orders))
+                    put(self.read(step, readers))
             except BaseException as error:  # handed to the reader, which raises it
                 put(error)
 

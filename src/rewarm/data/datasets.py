@@ -3,24 +3,42 @@
 prepared/<campaign>/tokenizer.json
 prepared/<campaign>/<dataset>/validation/         and train/, or for domains
 prepared/<campaign>/<dataset>/<domain>/train/
+
+Parts of one text are read from one store, that of the first dataset which names the text.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from rewarm.campaign import Campaign, Text
+from rewarm.campaign import Campaign
 from rewarm.campaign.hub import NO_COMMITS, hub_name, tokenizer_file
-from rewarm.data.documents import TextFiles, TextSource
-from rewarm.data.given_tokens import check_apart, open_given, open_training
+from rewarm.data.campaign_text import (
+    SplitText,
+    campaign_text,
+    check_disjoint,
+    pattern_problems,
+    training_text,
+)
+from rewarm.data.documents import MissingTextError, TextSource, read_documents
+from rewarm.data.encoders import EncoderChoice, Wanted
+from rewarm.data.given_tokens import check_apart, open_given, open_index_map
+from rewarm.data.index_map import IndexMap
+from rewarm.data.manifest import MANIFEST, Manifest, manifest_path
+from rewarm.data.manifest_file import read_manifest
+from rewarm.data.overlap.kept import kept_overlap, overlap_file
 from rewarm.data.prepare import prepare_split
 from rewarm.data.progress import Progress
-from rewarm.data.python_sources import PythonCode, PythonDocs
+from rewarm.data.rejects import Rejects, is_over
+from rewarm.data.shards import ShardNumber, merge_shards, shard_folder
+from rewarm.data.source_reader import WindowStore
+from rewarm.data.sources.text_files import TextFiles
+from rewarm.data.split_report import read_report
 from rewarm.data.store import TokenStore
 from rewarm.data.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
-from rewarm.data.windows import Windows
-from rewarm.errors import DataError
+from rewarm.errors import DataError, MismatchError
 from rewarm.replay import derive_key
+from rewarm.runs.records import OverlapRecord
 
 DOCUMENT_SEED = 1234
 """Documents are permuted once, when they are written. The campaign's seed then orders the sequences, so that
@@ -36,21 +54,35 @@ class PreparedData:
 
     tokenizer: Tokenizer
     """The tokenizer that made them."""
-    train: Mapping[str, Windows]
+    train: Mapping[str, TokenStore]
     """Training tokens by source: `dataset`, or `dataset/domain`."""
     validation: Mapping[str, TokenStore]
     """Validation tokens by dataset."""
+    index_maps: Mapping[str, IndexMap] = field(default_factory=dict[str, IndexMap])
+    """The order of a run elsewhere, for the sources that are read in one."""
+    overlap: OverlapRecord | None = None
+    """How much of the validation text is training text, if that was measured on these very tokens."""
+
+    def num_windows(self, source: str, sequence_length: int) -> int | None:
+        """Return the sequences in the whole text of a source; None for what is no source."""
+        windows = self.windows.get(source)
+        return None if windows is None else windows.num_windows(sequence_length)
+
+    @property
+    def windows(self) -> dict[str, WindowStore]:
+        """What is trained on, by source: the tokens, or the index map that says their order."""
+        return {**self.train, **self.index_maps}
 
     def fingerprints(self) -> dict[str, dict[str, str]]:
         """Return the fingerprint of every split."""
         return {
-            "train": {name: store.fingerprint for name, store in self.train.items()},
-            "validation": {n: store.fingerprint for n, store in self.validation.items()},
+            "train": {n: each.fingerprint for n, each in {**self.train, **self.index_maps}.items()},
+            "validation": {name: store.fingerprint for name, store in self.validation.items()},
         }
 
 
 def train_folder(prepared: Path, source: str) -> Path:
-    """Return where the training tokens of a source lie."""
+    """Return where the training tokens of a source lie if they are its own (`Campaign.token_owner`)."""
     return prepared / source / "train"
 
 
@@ -59,15 +91,71 @@ def validation_folder(prepared: Path, dataset: str) -> Path:
     return prepared / dataset / "validation"
 
 
-def prepare_campaign(
+def split_folder(prepared: Path, split: SplitText) -> Path:
+    """Return where the tokens of a split lie."""
+    if split.side == "train":
+        return train_folder(prepared, split.owner)
+    return validation_folder(prepared, split.name)
+
+
+def train_places(campaign: Campaign, root: Path, prepared: Path) -> dict[str, Path]:
+    """Return where the training tokens of each source are: a folder, or a manifest."""
+    return {
+        source: train_folder(prepared, campaign.token_owner(source))
+        if text.train_tokens is None
+        else root / text.train_tokens
+        for source, (text, _) in campaign.leaves().items()
+    }
+
+
+def validation_places(campaign: Campaign, root: Path, prepared: Path) -> dict[str, Path]:
+    """Return where the validation tokens of each dataset are: a folder, or a manifest."""
+    return {
+        name: validation_folder(prepared, name)
+        if dataset.validation_tokens is None
+        else root / dataset.validation_tokens
+        for name, dataset in campaign.data.items()
+    }
+
+
+def train_manifests(campaign: Campaign, root: Path, prepared: Path) -> dict[str, Manifest]:
+    """Return the manifest of each source whose training tokens are there."""
+    return {
+        source: read_manifest(place)
+        for source, place in train_places(campaign, root, prepared).items()
+        if manifest_path(place).exists()
+    }
+
+
+def bytes_per_token(manifests: Mapping[str, Manifest]) -> dict[str, float]:
+    """Return the bytes of text (UTF-8) per token of each dataset.
+
+    Args:
+        manifests: the training tokens by source; the domains of a dataset count together. Tokens
+            whose text nobody knows are left out.
+    """
+    sizes: dict[str, tuple[int, int]] = {}
+    for source, manifest in manifests.items():
+        if manifest.text_bytes is None:
+            continue
+        dataset = source.partition("/")[0]
+        text_bytes, tokens = sizes.get(dataset, (0, 0))
+        sizes[dataset] = (text_bytes + manifest.text_bytes, tokens + manifest.tokens)
+    return {dataset: text_bytes / tokens for dataset, (text_bytes, tokens) in sizes.items()}
+
+
+def prepare_campaign(  # noqa: PLR0913 - keyword-only, and each is an option of its own
     campaign: Campaign,
     root: Path,
     prepared: Path,
     *,
     workers: int,
+    encoder: Wanted = "auto",
+    shard: ShardNumber | None = None,
     on_progress: OnProgress | None = None,
+    on_note: Callable[[str], None] | None = None,
     commits: Mapping[str, str] = NO_COMMITS,
-) -> PreparedData:
+) -> None:
     """Make the tokenizer and the tokens of a campaign, or find them made.
 
     Args:
@@ -75,27 +163,152 @@ def prepare_campaign(
         root: folder that the campaign's paths are relative to.
         prepared: folder to put tokens in.
         workers: processes that encode.
+        encoder: which encoder to use; the tokens do not depend on it.
+        shard: the one shard of all training text to make. Validation text is small and is made
+            whole with the first.
         on_progress: told how far each split is.
+        on_note: told what a user should look at, in a sentence.
         commits: the commit that a name of the hub stands for, where that is settled.
 
     Raises:
         DataError: text that cannot be read, an empty dataset.
-        MismatchError: tokens that exist were made from something else.
+        MismatchError: tokens that exist were made from something else, or with more rows left out.
         StorageError: the disk is full.
     """
-    _check_files(campaign, root)
+    splits = _present(campaign, root, prepared, on_note)
+    check_disjoint(splits)
     check_apart(campaign, root)
     tokenizer = _tokenizer(campaign, root, prepared, commits)
-    for name, source, folder in _splits(campaign, root, prepared):
+    for split, source, folder in _work(splits, prepared, shard):
+        title = _title(split)
+        newer = _newer_files(split, folder)
+
+        def say_encoder(choice: EncoderChoice, title: str = title) -> None:
+            if choice.reason is not None and on_note:
+                on_note(f"{title}: encoded without the fast encoder: {choice.reason}")
+
         prepare_split(
             source,
             folder,
             tokenizer,
-            document_seed=derive_key(DOCUMENT_SEED, name) % 2**32,
+            document_seed=_document_seed(split),
             workers=workers,
-            on_progress=(lambda p, name=name: on_progress(name, p)) if on_progress else None,
+            encoder=encoder,
+            on_encoder=say_encoder,
+            rejects=Rejects(split.max_bad_rows),
+            on_progress=(lambda p, title=title: on_progress(title, p)) if on_progress else None,
         )
-    return open_campaign(campaign, root, prepared, commits)
+        _check_left_out(split, folder)
+        if newer and on_note:
+            on_note(
+                f"{title}: {', '.join(newer)} was written to after its tokens were prepared and has the same "
+                f"size. If its text was changed, delete {folder} to prepare it anew."
+            )
+
+
+def _work(
+    splits: list[SplitText], prepared: Path, shard: ShardNumber | None
+) -> Iterator[tuple[SplitText, TextSource, Path]]:
+    """Yield each split, or the shard of it that is asked for, with its text and its folder."""
+    for split in splits:
+        if split.owner != split.name:
+            continue
+        folder = split_folder(prepared, split)
+        if shard is None or (split.side == "validation" and shard.number == 1):
+            yield split, split.source, folder
+        elif split.side == "train":
+            yield split, split.source.part(*shard), shard_folder(folder, shard)
+
+
+def _title(split: SplitText) -> str:
+    return f"{split.name} {split.side}"
+
+
+def _document_seed(split: SplitText) -> int:
+    return derive_key(DOCUMENT_SEED, _title(split)) % 2**32
+
+
+def merge_campaign(
+    campaign: Campaign,
+    root: Path,
+    prepared: Path,
+    *,
+    of: int,
+    commits: Mapping[str, str] = NO_COMMITS,
+) -> None:
+    """Put the shards of every training split together, without copying.
+
+    Args:
+        campaign: the campaign.
+        root: folder that the campaign's paths are relative to.
+        prepared: folder that the tokens are in.
+        of: how many shards there are.
+        commits: the commit that a name of the hub stands for, where that is settled.
+
+    Raises:
+        DataError: a shard is missing or damaged.
+        MismatchError: a shard was made from something else, or with another tokenizer.
+        StorageError: the disk is full.
+    """
+    tokenizer = _tokenizer(campaign, root, prepared, commits)
+    for split in campaign_text(campaign, root):
+        if split.side == "train" and split.owner == split.name:
+            merge_shards(
+                split.source,
+                split_folder(prepared, split),
+                tokenizer,
+                document_seed=_document_seed(split),
+                of=of,
+            )
+
+
+def _present(
+    campaign: Campaign, root: Path, prepared: Path, on_note: Callable[[str], None] | None
+) -> list[SplitText]:
+    """Return the splits whose text is there; the others' tokens must be.
+
+    Raises:
+        MissingTextError: neither text nor tokens are there; every pattern without files is named.
+    """
+    present: list[SplitText] = []
+    for split in campaign_text(campaign, root):
+        try:
+            split.source.describe()
+        except MissingTextError as missing:
+            if not (split_folder(prepared, split) / MANIFEST).exists():
+                problems = pattern_problems(campaign, root) or [str(missing)]
+                raise MissingTextError("\n".join(problems)) from missing
+            if on_note:
+                on_note(
+                    f"{_title(split)}: its tokens are used as they were prepared; whether its text "
+                    f"is still the same cannot be told: {missing}"
+                )
+        else:
+            present.append(split)
+    return present
+
+
+def _newer_files(split: SplitText, folder: Path) -> list[str]:
+    """Return the first files that were written to after their tokens were prepared."""
+    if not isinstance(split.source, TextFiles) or not (folder / MANIFEST).exists():
+        return []
+    prepared_at = (folder / MANIFEST).stat().st_mtime
+    files = split.source.files().values()
+    return [file.name for file in files if file.modified and file.modified > prepared_at][:3]
+
+
+def _check_left_out(split: SplitText, folder: Path) -> None:
+    """Refuse tokens that were prepared with more bad rows left out than may be now.
+
+    Raises:
+        MismatchError: how many, and what to do.
+    """
+    report = read_report(folder)
+    if report is not None and is_over(split.max_bad_rows, report.num_left_out, report.rows):
+        raise MismatchError(
+            f"{folder}: was prepared with {report.num_left_out:,} of {report.rows:,} rows left out, more than "
+            f"max_bad_rows lets be. Allow as many, or correct the text and delete that folder."
+        )
 
 
 def open_campaign(
@@ -104,76 +317,39 @@ def open_campaign(
     """Open the tokens of a campaign; the arguments are those of `prepare_campaign`.
 
     Raises:
+        CheckpointError: the record of the overlap is damaged.
         DataError: a split is not prepared, or damaged.
         MismatchError: a split was made with another tokenizer.
     """
     tokenizer = load_tokenizer(
         tokenizer_path(campaign, root, prepared, commits), campaign.tokenizer.end_of_text
     )
-    made_by = tokenizer.fingerprint
+    places = train_places(campaign, root, prepared)
+    stores = {place: open_given(place, tokenizer) for place in dict.fromkeys(places.values())}
+    train = {leaf: stores[place] for leaf, place in places.items()}
     return PreparedData(
         tokenizer=tokenizer,
-        train={
-            leaf: TokenStore.open(train_folder(prepared, leaf), tokenizer=made_by)
-            if text.train_tokens is None
-            else open_training(text, root, tokenizer)
-            for leaf, (text, _) in campaign.leaves().items()
-        },
+        train=train,
         validation={
-            name: TokenStore.open(validation_folder(prepared, name), tokenizer=made_by)
-            if dataset.validation_tokens is None
-            else open_given(root / dataset.validation_tokens, tokenizer)
-            for name, dataset in campaign.data.items()
+            name: open_given(place, tokenizer)
+            for name, place in validation_places(campaign, root, prepared).items()
         },
+        index_maps={
+            leaf: open_index_map(text.index_maps, root, train[leaf])
+            for leaf, (text, _) in campaign.leaves().items()
+            if text.index_maps is not None
+        },
+        overlap=measured_overlap(campaign, root, prepared),
     )
 
 
-def text_source(text: Text, root: Path, split: str) -> TextSource:
-    """Return where the text of a dataset or domain comes from."""
-    if text.source == "python-docs":
-        return PythonDocs("train" if split == "train" else "validation")
-    if text.source == "python-code":
-        return PythonCode("train" if split == "train" else "validation")
-    return TextFiles(tuple(text.train), root, text.text)
-
-
-def _splits(
-    campaign: Campaign, root: Path, prepared: Path
-) -> Iterator[tuple[str, TextSource, Path]]:
-    """Yield each split that is prepared from text: its name, its text and its folder."""
-    for leaf, (text, _) in campaign.leaves().items():
-        if text.train_tokens is not None:
-            continue
-        yield f"{leaf} train", text_source(text, root, "train"), train_folder(prepared, leaf)
-    for name, dataset in campaign.data.items():
-        if dataset.validation_tokens is not None:
-            continue
-        source: TextSource
-        if dataset.validation:
-            source = TextFiles(tuple(dataset.validation), root, dataset.text)
-        else:
-            source = text_source(dataset, root, "validation")
-        yield f"{name} validation", source, validation_folder(prepared, name)
-
-
-def _check_files(campaign: Campaign, root: Path) -> None:
-    """Refuse, before any work, files that are missing or are both trained and validated on.
-
-    Raises:
-        DataError: which, and what to do.
-    """
-    training = {
-        file.resolve(): leaf
-        for leaf, (text, _) in campaign.leaves().items()
-        for file in TextFiles(tuple(text.train), root).files().values()
-    }
-    for name, dataset in campaign.data.items():
-        for label, file in TextFiles(tuple(dataset.validation), root).files().items():
-            if file.resolve() in training:
-                raise DataError(
-                    f"data.{name}.validation: {label} is also training text of {training[file.resolve()]}, so "
-                    "its loss would not show what was learnt or forgotten. Take it out of one of them."
-                )
+def measured_overlap(campaign: Campaign, root: Path, prepared: Path) -> OverlapRecord | None:
+    """Return the overlap that was measured on a campaign's tokens as they are now; see `kept_overlap`."""
+    return kept_overlap(
+        overlap_file(prepared),
+        train=train_places(campaign, root, prepared),
+        validation=validation_places(campaign, root, prepared),
+    )
 
 
 def tokenizer_path(
@@ -222,6 +398,6 @@ def _tokenizer(
 def _training_text(campaign: Campaign, root: Path) -> Iterator[str]:
     assert campaign.tokenizer.train is not None, "only called to train"
     for name in campaign.tokenizer.train.on:
-        for text, _ in campaign.data[name].leaves(name).values():
-            for document in text_source(text, root, "train").documents():
+        for split in training_text(name, campaign.data[name], root):
+            for document in read_documents(split.source, Rejects(split.max_bad_rows)):
                 yield document.text

@@ -1,26 +1,20 @@
-"""Where text comes from: the sources' common shape, and the one that reads files.
+"""What preparation reads: documents from a source, in a fixed order.
 
-A row that cannot be used is an error with its file and line; nothing is skipped but blank lines.
+A row that cannot be used is told to `Rejects`, which ends the work or counts it; none is left out
+in silence.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Protocol, Self
 
-import orjson
-
-from rewarm.data.reading import Line, decode, read_lines, read_text
+from rewarm.data.rejects import Rejects
 from rewarm.errors import DataError
-
-_COMPRESSIONS = ("", ".zst", ".gz")
-_JSON_SUFFIXES = tuple(kind + more for kind in (".jsonl", ".json") for more in _COMPRESSIONS)
-_TEXT_SUFFIXES = tuple(kind + more for kind in (".txt", ".md") for more in _COMPRESSIONS)
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One text, and where it is from."""
+    """One text, or a piece of one, and where it is from."""
 
     text: str
     """The text: not empty, no NUL, and always representable in UTF-8."""
@@ -28,177 +22,112 @@ class Document:
     """Where to find it, such as `data/a.jsonl.zst:12`."""
     read_bytes: int = 0
     """Bytes of the source's files read when this document came out; 0 where it has no files."""
+    ends: bool = True
+    """Whether the text ends here; if not, the next piece goes on with it."""
 
 
 class TextSource(Protocol):
-    """What preparation reads: documents in a fixed order."""
+    """Documents in a fixed order, read anew at each call, in bounded memory."""
 
-    def documents(self) -> Iterator[Document]:
-        """Yield every document; the same ones in the same order at each call."""
+    def documents(self, rejects: Rejects) -> Iterator[Document]:
+        """Yield every document; the same ones in the same order at each call.
+
+        Args:
+            rejects: told of every row read, and of those that cannot be used. Read through
+                `read_documents`, which checks its limit at the end as well.
+        """
         ...
 
     def describe(self) -> list[dict[str, Any]]:
-        """Return what the documents come from, as tables that JSON can hold; quick to make."""
+        """Return what the documents come from, as tables that JSON can hold; quick to make.
+
+        Raises:
+            MissingTextError: it is not there, or cannot be reached.
+        """
         ...
 
     def num_bytes(self) -> int | None:
         """Return what `Document.read_bytes` is at the end; None where the source has no files."""
         ...
 
+    def part(self, number: int, of: int) -> Self:
+        """Return one of `of` parts that have no document in common and together have all.
+
+        Args:
+            number: which part, from 1 to `of`.
+            of: number of parts, at least 1.
+
+        Raises:
+            DataError: there is no such part, or the source cannot be cut into so many.
+        """
+        ...
+
+
+class MissingTextError(DataError):
+    """The text is not there, or cannot be reached; tokens made from it before are good without it."""
+
+
+class Part(NamedTuple):
+    """Every `of`-th thing of a sorted list, from the `number`-th on; all of them unless said."""
+
+    number: int = 1
+    of: int = 1
+
+    def takes(self, index: int) -> bool:
+        """Say whether the thing with this index, from 0, belongs to the part."""
+        return index % self.of == self.number - 1
+
+
+def part_of(whole: Part, number: int, of: int) -> Part:
+    """Return a part of something that is whole so far.
+
+    Raises:
+        DataError: there is no such part.
+    """
+    assert whole == Part(), "parts are taken of the whole alone"
+    if not 1 <= number <= of:
+        raise DataError(
+            f"there is no part {number} of {of}; the parts are numbered from 1 to {max(of, 1)}."
+        )
+    return Part(number, of)
+
+
+def read_documents(source: TextSource, rejects: Rejects) -> Iterator[Document]:
+    """Yield every document, and hold the bad rows against their limit.
+
+    Raises:
+        DataError: a row cannot be used and none or no more may be left out; or a file cannot be
+            read. The message names the file and the line.
+    """
+    yield from source.documents(rejects)
+    rejects.check_share()
+
 
 @dataclass(frozen=True)
-class TextFiles:
-    """JSON lines (`.jsonl`, `.json`) and text files (`.txt`, `.md`), also `.zst` and `.gz`.
+class Joined:
+    """Several sources one after the other."""
 
-    JSON lines hold one object a line; of a key given twice the last counts. A text file is one
-    document, taken as it is. Files are read in the order of their names.
-    """
+    sources: tuple[TextSource, ...]
+    """At least one."""
 
-    patterns: tuple[str, ...]
-    """File names with `*`, `?`, `[]` and `**`, relative to `root` or absolute."""
-    root: Path
-    """The folder that the patterns start from."""
-    text_key: str = "text"
-    """The key of the text in each JSON object."""
-
-    def files(self) -> dict[str, Path]:
-        """Return the files by name (relative to `root` where the pattern is), in order.
-
-        Raises:
-            DataError: a pattern matches no file, or a file of a kind that is not known.
-        """
-        found: dict[str, Path] = {}
-        for pattern in self.patterns:
-            matches = self._matches(pattern)
-            if not matches:
-                raise DataError(
-                    f"no file matches {pattern!r} in {self.root}. Correct the pattern, or put the"
-                    " files there."
-                )
-            found |= matches
-        for name in found:
-            if not name.endswith(_JSON_SUFFIXES + _TEXT_SUFFIXES):
-                raise DataError(
-                    f"{name}: text is read from .jsonl, .json, .txt and .md, each also with .zst"
-                    " or .gz behind it. Convert the file, or narrow the pattern."
-                )
-        return dict(sorted(found.items()))
-
-    def _matches(self, pattern: str) -> dict[str, Path]:
-        """Return the files that one pattern matches; a name without wild cards is itself."""
-        if (self.root / pattern).is_file():
-            return {Path(pattern).as_posix(): self.root / pattern}
-        is_absolute = Path(pattern).is_absolute()
-        start = Path(Path(pattern).anchor) if is_absolute else self.root
-        relative = str(Path(pattern).relative_to(start)) if is_absolute else pattern
-        try:
-            paths = [path for path in start.glob(relative) if path.is_file()]
-        except ValueError as error:
-            raise DataError(f"{pattern!r} is not a file pattern: {error}.") from error
-        return {
-            (path if is_absolute else path.relative_to(self.root)).as_posix(): path
-            for path in paths
-        }
-
-    def documents(self) -> Iterator[Document]:
-        """Yield every document.
-
-        Raises:
-            DataError: a file or a row cannot be used; the message names the file and the line.
-        """
+    def documents(self, rejects: Rejects) -> Iterator[Document]:
+        """Yield the documents of each source in turn."""
         done_bytes = 0
-        for name, path in self.files().items():
-            if name.endswith(_TEXT_SUFFIXES):
-                text = _checked_text(read_text(path, name), name)
-                yield Document(text, name, done_bytes + path.stat().st_size)
-            else:
-                for line in read_lines(path, name):
-                    if line.content.strip():
-                        text = self._text_of(line, name)
-                        origin = f"{name}:{line.number}"
-                        yield Document(text, origin, done_bytes + line.read_bytes)
-            done_bytes += path.stat().st_size
-
-    def _text_of(self, line: Line, name: str) -> str:
-        """Return the text of one JSON line."""
-        origin = f"{name}:{line.number}"
-        try:
-            row = orjson.loads(line.content)
-        except ValueError as error:
-            decode(line.content, name, line.number)
-            hint = " (NUL bytes: is the file UTF-16?)" if b"\0" in line.content else ""
-            raise DataError(
-                f"{origin}: not valid JSON: {_reason(error)}{hint}. Each line must hold one JSON"
-                " object. Correct or remove the line."
-            ) from error
-        if not isinstance(row, dict):
-            raise DataError(
-                f"{origin}: holds a JSON {_kind(row)}, not an object. Each line must hold one"
-                f" object with the text under {self.text_key!r}."
-            )
-        if self.text_key not in row:
-            raise DataError(
-                f"{origin}: has no key {self.text_key!r}; its keys are {sorted(row)[:10]}. Name"
-                " the key that holds the text, or correct the line."
-            )
-        text = row[self.text_key]
-        if not isinstance(text, str):
-            raise DataError(
-                f"{origin}: {self.text_key!r} is a JSON {_kind(text)}, not a string. Correct or"
-                " remove the line."
-            )
-        return _checked_text(text, origin)
+        for source in self.sources:
+            for document in source.documents(rejects):
+                yield replace(document, read_bytes=done_bytes + document.read_bytes)
+            done_bytes += source.num_bytes() or 0
 
     def describe(self) -> list[dict[str, Any]]:
-        """Return name and size of each file, and the text key where it matters."""
-        return [
-            {"file": name, "bytes": path.stat().st_size}
-            | ({"text_key": self.text_key} if name.endswith(_JSON_SUFFIXES) else {})
-            for name, path in self.files().items()
-        ]
+        """Return what each says of itself."""
+        return [entry for source in self.sources for entry in source.describe()]
 
-    def num_bytes(self) -> int:
-        """Return the size of all files as they lie on the disk."""
-        return sum(path.stat().st_size for path in self.files().values())
+    def num_bytes(self) -> int | None:
+        """Return the sum; None if one has no size."""
+        sizes = [source.num_bytes() for source in self.sources]
+        known = [size for size in sizes if size is not None]
+        return sum(known) if len(known) == len(sizes) else None
 
-
-def _checked_text(text: str, origin: str) -> str:
-    """Refuse text that nobody means to train on."""
-    if not text or text.isspace():
-        raise DataError(
-            f"{origin}: the document is empty (no text, or white space only). Remove it."
-        )
-    if "\0" in text:
-        raise DataError(
-            f"{origin}: the text has a NUL character at position {text.index(chr(0))}, which"
-            " means binary data or a broken conversion. Correct or remove the document."
-        )
-    return text
-
-
-def _reason(error: ValueError) -> str:
-    """Return what the JSON reader says, without its `line 1`, which is not the file's line."""
-    message = str(error)
-    position = getattr(error, "colno", None)
-    return message.split(": line ")[0] + (f" at column {position}" if position else "")
-
-
-def _kind(value: object) -> str:
-    """Return JSON's name for the type of a value.
-
-    >>> [_kind(value) for value in (None, True, 1.5, "a", [], {})]
-    ['null', 'boolean', 'number', 'string', 'array', 'object']
-    """
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "boolean"
-        case int() | float():
-            return "number"
-        case str():
-            return "string"
-        case list():
-            return "array"
-        case _:
-            return "object"
+    def part(self, number: int, of: int) -> Self:
+        """Return that part of each source."""
+        return type(self)(tuple(source.part(number, of) for source in self.sources))

@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from rewarm.data.chunks import ChunkCounts, ChunkText, encode_chunk
+from rewarm.data.encoders import EncoderName, make_encoder
 from rewarm.data.tokenizer import Tokenizer, load_tokenizer
 from rewarm.errors import DataError, RewarmError
 
@@ -24,16 +25,18 @@ _WAITING_PER_WORKER = 2
 
 
 def encode_chunks(
-    chunks: Iterable[ChunkText], tokenizer: Tokenizer, workers: int
+    chunks: Iterable[ChunkText], tokenizer: Tokenizer, encoder: EncoderName, workers: int
 ) -> Iterator[ChunkCounts]:
     """Encode chunks and yield what each added, in their order.
 
     Args:
         chunks: read as far ahead as the workers need, two for each.
-        tokenizer: what encodes; each worker loads its file and checks the fingerprint.
-        workers: processes; 1 encodes in this one, with the tokenizer's own threads.
+        tokenizer: the reference; each worker loads its file and checks the fingerprint.
+        encoder: what encodes.
+        workers: processes; 1 encodes in this one, the reference with threads of its own.
 
     Raises:
+        DataError: the encoder has other ids than the reference.
         StorageError: the disk is full or refuses to write.
         RewarmError: a worker died.
     """
@@ -41,15 +44,16 @@ def encode_chunks(
         raise DataError(f"{workers} workers can do nothing; give 1 or more.")
     if workers == 1:
         for chunk in chunks:
-            yield encode_chunk(tokenizer, chunk)
+            yield encode_chunk(tokenizer, make_encoder(tokenizer, encoder), chunk)
         return
+    identity = (tokenizer.path, tokenizer.end_of_text_token, tokenizer.fingerprint, encoder)
     context = get_context("spawn")
     reader, writer = context.Pipe(duplex=False)
     pool = ProcessPoolExecutor(
         workers, mp_context=context, initializer=_start_worker, initargs=(reader,)
     )
     try:
-        yield from _in_pool(pool, chunks, tokenizer, workers * _WAITING_PER_WORKER)
+        yield from _in_pool(pool, chunks, identity, workers * _WAITING_PER_WORKER)
         pool.shutdown()
     except BrokenProcessPool as error:
         raise RewarmError(
@@ -62,11 +66,14 @@ def encode_chunks(
         reader.close()
 
 
+_Identity = tuple[Path, str, str, EncoderName]
+"""Of an encoder: the tokenizer's file, its end of text, its fingerprint, and which encoder."""
+
+
 def _in_pool(
-    pool: ProcessPoolExecutor, chunks: Iterable[ChunkText], tokenizer: Tokenizer, num_waiting: int
+    pool: ProcessPoolExecutor, chunks: Iterable[ChunkText], identity: _Identity, num_waiting: int
 ) -> Iterator[ChunkCounts]:
     """Keep a bounded number of chunks in the pool and yield the results in order."""
-    identity = (tokenizer.path, tokenizer.end_of_text_token, tokenizer.fingerprint)
     waiting: deque[Future[ChunkCounts]] = deque()
     for chunk in chunks:
         waiting.append(pool.submit(_encode_in_worker, identity, chunk))
@@ -89,9 +96,11 @@ def _end_with_parent(reader: Connection) -> None:
     os._exit(1)
 
 
-def _encode_in_worker(identity: tuple[Path, str, str], chunk: ChunkText) -> ChunkCounts:
+def _encode_in_worker(identity: _Identity, chunk: ChunkText) -> ChunkCounts:
     """Encode a chunk in a worker."""
-    return encode_chunk(_same_tokenizer(*identity), chunk)
+    *same, encoder = identity
+    tokenizer = _same_tokenizer(*same)
+    return encode_chunk(tokenizer, make_encoder(tokenizer, encoder), chunk)
 
 
 @lru_cache(maxsize=1)

@@ -2,21 +2,20 @@
 
 from pathlib import Path
 
-from rewarm.campaign import Campaign, Text
+from rewarm.campaign import Campaign, IndexMaps
 from rewarm.data.index_map import IndexMap, IndexMapFiles
-from rewarm.data.manifest import manifest_path
+from rewarm.data.manifest import ADOPTED_SUFFIX, TOKENS, manifest_path
 from rewarm.data.manifest_file import read_manifest
 from rewarm.data.store import TokenStore
 from rewarm.data.tokenizer import Tokenizer
-from rewarm.data.windows import Windows
 from rewarm.errors import DataError, MismatchError
 
 
 def open_given(place: Path, tokenizer: Tokenizer) -> TokenStore:
-    """Open tokens that were adopted, or prepared for another campaign.
+    """Open tokens for a campaign, prepared or adopted.
 
     Args:
-        place: the manifest, or its folder.
+        place: their manifest, or its folder.
         tokenizer: the tokenizer of the campaign.
 
     Raises:
@@ -33,34 +32,16 @@ def open_given(place: Path, tokenizer: Tokenizer) -> TokenStore:
     return store
 
 
-def open_training(text: Text, root: Path, tokenizer: Tokenizer) -> Windows:
-    """Open the training tokens of a text that has them, in the order of its index maps if it has any.
+def open_index_map(maps: IndexMaps, root: Path, store: TokenStore) -> IndexMap:
+    """Open the index maps of a campaign over the tokens that they are of.
 
     Raises:
-        DataError: not there, damaged, or not of each other.
-        MismatchError: made with another tokenizer.
+        DataError: not there, damaged, or not of these tokens.
     """
-    assert text.train_tokens is not None, "only called where there are tokens"
-    store = open_given(root / text.train_tokens, tokenizer)
-    maps = text.index_maps
-    if maps is None:
-        return store
     files = IndexMapFiles(
         documents=root / maps.documents, samples=root / maps.samples, shuffle=root / maps.shuffle
     )
     return IndexMap.open(store, files, consumed=int(maps.consumed.amount))
-
-
-def num_given_tokens(text: Text, root: Path, sequence_length: int) -> int:
-    """Return how many tokens a text has that has tokens, from their manifest alone.
-
-    Raises:
-        DataError: the manifest is not there, or damaged.
-    """
-    assert text.train_tokens is not None, "only called where there are tokens"
-    if text.index_maps is not None:
-        return int(text.index_maps.consumed.amount) * sequence_length + 1
-    return read_manifest(root / text.train_tokens).tokens
 
 
 def pair_prefix(place: Path) -> Path:
@@ -69,6 +50,9 @@ def pair_prefix(place: Path) -> Path:
     Raises:
         DataError: they do not lie in one such pair.
     """
+    path = manifest_path(place)
+    if not path.exists() and not path.name.endswith(ADOPTED_SUFFIX):  # as it will be prepared
+        return place / Path(TOKENS).stem
     shards = read_manifest(place).shards
     if [shard.layout for shard in shards] != ["megatron"]:
         layouts = ", ".join(sorted({shard.layout for shard in shards}))
@@ -76,7 +60,7 @@ def pair_prefix(place: Path) -> Path:
             f"{place}: lies in {len(shards)} shards of layout {layouts}; another trainer needs one"
             " Megatron pair for each source. Make each pair a source of its own."
         )
-    return (manifest_path(place).parent / shards[0].files[0].name).with_suffix("")
+    return (path.parent / shards[0].files[0].name).with_suffix("")
 
 
 def check_apart(campaign: Campaign, root: Path) -> None:

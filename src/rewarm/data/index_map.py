@@ -83,7 +83,7 @@ class IndexMap:
         """
         if len(store.shards) != 1 or store.shards[0].index is None:
             raise DataError(
-                f"{store.name}: index maps are of one Megatron pair, and this is none. Adopt the pair"
+                f"{store.place}: index maps are of one Megatron pair, and this is none. Adopt the pair"
                 " that the run read alone."
             )
         opened = cls(store, files, consumed)

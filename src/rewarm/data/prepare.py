@@ -7,21 +7,24 @@ tokenizer and the seed alone; not on workers or stops. Needs twice the disk spac
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import xxhash
-
 from rewarm.data.chunks import ChunkedDocuments, ChunkText
-from rewarm.data.documents import TextSource
+from rewarm.data.documents import TextSource, read_documents
+from rewarm.data.encoders import EncoderChoice, EncoderName, Wanted, choose_encoder
 from rewarm.data.encoding import encode_chunks
 from rewarm.data.files import make_folder
 from rewarm.data.index import token_dtype
 from rewarm.data.manifest import MANIFEST
 from rewarm.data.order import document_order
+from rewarm.data.pieces import cut_documents
 from rewarm.data.progress import Progress, ProgressCallback
+from rewarm.data.rejects import Rejects
+from rewarm.data.split_patterns import can_be_cut
+from rewarm.data.split_report import SplitReport, write_report
 from rewarm.data.store import Manifest, TokenStore, write_store
 from rewarm.data.tokenizer import Tokenizer
 from rewarm.errors import DataError, MismatchError
@@ -47,13 +50,16 @@ class _Recipe:
     document_seed: int
 
 
-def prepare_split(
+def prepare_split(  # noqa: PLR0913 - keyword-only, and each is an option of its own
     source: TextSource,
     folder: Path,
     tokenizer: Tokenizer,
     *,
     document_seed: int,
     workers: int,
+    encoder: Wanted = "auto",
+    on_encoder: Callable[[EncoderChoice], None] | None = None,
+    rejects: Rejects | None = None,
     on_progress: ProgressCallback | None = None,
 ) -> Manifest:
     """Make the token store of one split; return at once if it is there already.
@@ -64,6 +70,9 @@ def prepare_split(
         tokenizer: what encodes the text.
         document_seed: what the documents' order is drawn with, in [0, 2⁶⁴).
         workers: processes that encode; 1 encodes in this one.
+        encoder: which encoder to use; the ids do not depend on it.
+        on_encoder: told which is used, if there is anything to encode.
+        rejects: how many bad rows may be left out, and where they are counted; none if not given.
         on_progress: called after each chunk, then while the store is written.
 
     Returns:
@@ -88,12 +97,26 @@ def prepare_split(
         if finished is None:
             _keep_or_clear(folder / _PARTIAL, recipe)
             report = on_progress or _say_nothing
-            encoded = _encode(source, folder / _PARTIAL, tokenizer, workers, report)
+            rejects = rejects or Rejects()
+            sample = source.documents(Rejects(rejects.limit))
+            chosen = choose_encoder(tokenizer, sample, encoder)
+            if on_encoder is not None:
+                on_encoder(chosen)
+            encoded = _encode(
+                _chunks(source, folder / _PARTIAL, tokenizer, rejects),
+                source.num_bytes(),
+                tokenizer,
+                chosen.name,
+                workers,
+                report,
+            )
             if _recipe(source, tokenizer, document_seed) != recipe:
                 raise DataError(
                     f"{folder}: the source changed while it was read, so the tokens would be of"
                     " no one text. Run the same command again when it has settled."
                 )
+            # First: a manifest ends the work.
+            write_report(folder, encoded.report(rejects, chosen))
             finished = _write(folder, encoded, tokenizer, recipe, report)
         _remove(folder / _PARTIAL)
         return finished
@@ -111,6 +134,18 @@ def _recipe(source: TextSource, tokenizer: Tokenizer, document_seed: int) -> _Re
         end_of_text=tokenizer.end_of_text,
         document_seed=document_seed,
     )
+
+
+def finished_split(
+    source: TextSource, folder: Path, tokenizer: Tokenizer, *, document_seed: int
+) -> Manifest | None:
+    """Return the manifest of a split that is prepared; None if it is not. Arguments as above.
+
+    Raises:
+        DataError: the store is damaged.
+        MismatchError: it was made from other files, or with another tokenizer or seed.
+    """
+    return _finished(folder, _recipe(source, tokenizer, document_seed))
 
 
 def _finished(folder: Path, recipe: _Recipe) -> Manifest | None:
@@ -169,22 +204,40 @@ class _Encoded:
     """What the first pass leaves to the second."""
 
     chunks: list[Path]
+    documents: int
     tokens: int
     text_bytes: int
 
+    def report(self, rejects: Rejects, encoder: EncoderChoice) -> SplitReport:
+        """Return what the text came to."""
+        return SplitReport.of(
+            rejects,
+            documents=self.documents,
+            tokens=self.tokens,
+            text_bytes=self.text_bytes,
+            encoder=encoder.name,
+            why_not_faster=encoder.reason,
+        )
+
 
 def _encode(
-    source: TextSource,
-    partial: Path,
+    chunks: Iterator[ChunkText],
+    total_bytes: int | None,
     tokenizer: Tokenizer,
+    encoder: EncoderName,
     workers: int,
     on_progress: ProgressCallback,
 ) -> _Encoded:
     """Encode all text into chunk files."""
-    total_bytes = source.num_bytes()
-    num_chunks = documents = tokens = text_bytes = 0
-    for counts in encode_chunks(_chunks(source, partial), tokenizer, workers):
-        num_chunks += 1
+    paths: list[Path] = []
+
+    def noted() -> Iterator[ChunkText]:
+        for chunk in chunks:
+            paths.append(chunk.path)
+            yield chunk
+
+    documents = tokens = text_bytes = 0
+    for counts in encode_chunks(noted(), tokenizer, encoder, workers):
         documents += counts.documents
         tokens += counts.tokens
         text_bytes += counts.text_bytes
@@ -198,44 +251,41 @@ def _encode(
             )
         )
     return _Encoded(
-        chunks=[_chunk_path(partial, number) for number in range(num_chunks)],
+        chunks=paths,
+        documents=documents,
         tokens=tokens,
         text_bytes=text_bytes,
     )
 
 
-def _chunk_path(partial: Path, number: int) -> Path:
-    """Return the file of a chunk."""
-    return partial / f"chunk-{number:08d}"
-
-
-def _chunks(source: TextSource, partial: Path) -> Iterator[ChunkText]:
+def _chunks(
+    source: TextSource, partial: Path, tokenizer: Tokenizer, rejects: Rejects
+) -> Iterator[ChunkText]:
     """Cut the text of a source into chunks; where depends on the text alone."""
-    texts: list[str] = []
-    text_hash = xxhash.xxh3_128()
-    text_bytes = read_bytes = number = 0
+    contents: list[bytes] = []
+    ends: list[bool] = []
+    num_bytes = read_bytes = number = 0
 
     def full() -> ChunkText:
         return ChunkText(
-            path=_chunk_path(partial, number),
-            texts=texts,
-            text_hash=text_hash.digest(),
-            text_bytes=text_bytes,
+            path=partial / f"chunk-{number:08d}",
+            content=b"".join(contents),
+            sizes=[len(content) for content in contents],
+            ends=ends,
             read_bytes=read_bytes,
         )
 
-    for document in source.documents():
-        content = document.text.encode()
-        text_hash.update(len(content).to_bytes(8, "little"))
-        text_hash.update(content)
-        texts.append(document.text)
-        text_bytes += len(content)
-        read_bytes = document.read_bytes
-        if text_bytes >= CHUNK_BYTES:
+    is_cuttable = can_be_cut(json.loads(tokenizer.backend.to_str()))
+    for piece in cut_documents(read_documents(source, rejects), can_be_cut=is_cuttable):
+        contents.append(piece.text.encode())
+        ends.append(piece.ends)
+        num_bytes += len(contents[-1])
+        read_bytes = piece.read_bytes
+        if num_bytes >= CHUNK_BYTES:
             yield full()
-            texts, text_hash, text_bytes = [], xxhash.xxh3_128(), 0
+            contents, ends, num_bytes = [], [], 0
             number += 1
-    if texts:
+    if contents:
         yield full()
 
 

@@ -12,11 +12,11 @@ from typing import Literal
 class Progress:
     """One report of how far a long piece of work has come."""
 
-    phase: Literal["encode", "write", "verify", "adopt"]
-    """Text to tokens; tokens to the store in their final order; the store against its hashes; token files
-    of others counted and hashed."""
+    phase: Literal["encode", "write", "verify", "compare", "adopt"]
+    """Text to tokens; tokens to the store in their final order; the store against its hashes; training
+    text against validation text; token files of others counted and hashed."""
     done_bytes: int
-    """Bytes of source files read (of text where the source has no size), written, verified, or adopted."""
+    """Bytes of source files read (of text where the source has no size), or of tokens in other phases."""
     total_bytes: int | None
     """Value of `done_bytes` at the end; None where nobody knows it beforehand."""
     documents: int

@@ -10,12 +10,13 @@ import platform
 import sysconfig
 import tokenize
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from rewarm.data.documents import Document
+from rewarm.data.documents import Document, Part, part_of
 from rewarm.data.python_code import without_prose
+from rewarm.data.rejects import Rejects
 from rewarm.errors import DataError
 
 Split = Literal["train", "validation"]
@@ -77,9 +78,14 @@ class PythonDocs:
 
     split: Split
     """Which side of the split to read."""
+    shard: Part = Part()  # noqa: RUF009  (a tuple)
+    """Which of the documents."""
 
-    def documents(self) -> Iterator[Document]:
-        """Yield every document of at least `MIN_CHARACTERS`."""
+    def documents(self, rejects: Rejects) -> Iterator[Document]:
+        """Yield every document of at least `MIN_CHARACTERS`; none is bad."""
+        return _counted(self._all(), self.shard, rejects)
+
+    def _all(self) -> Iterator[Document]:
         for name, path in modules(self.split).items():
             docstrings = map(without_examples, _docstrings(_parsed(path)))
             text = "\n\n".join(filter(None, docstrings))
@@ -106,11 +112,15 @@ class PythonDocs:
     def describe(self) -> list[dict[str, Any]]:
         """Return the version of Python, the split, and how much there is to read."""
         return [
-            _description("python-docs", self.split) | {"topics": len(self._topics())},
+            _description("python-docs", self.split, self.shard) | {"topics": len(self._topics())},
         ]
 
     def num_bytes(self) -> None:
         """Return None: how much prose there is shows only on reading."""
+
+    def part(self, number: int, of: int) -> Self:
+        """Return every `of`-th document from the `number`-th on."""
+        return replace(self, shard=part_of(self.shard, number, of))
 
 
 @dataclass(frozen=True)
@@ -119,9 +129,14 @@ class PythonCode:
 
     split: Split
     """Which side of the split to read."""
+    shard: Part = Part()  # noqa: RUF009  (a tuple)
+    """Which of the documents."""
 
-    def documents(self) -> Iterator[Document]:
-        """Yield every document of at least `MIN_CHARACTERS`."""
+    def documents(self, rejects: Rejects) -> Iterator[Document]:
+        """Yield every document of at least `MIN_CHARACTERS`; none is bad."""
+        return _counted(self._all(), self.shard, rejects)
+
+    def _all(self) -> Iterator[Document]:
         for name, path in modules(self.split).items():
             text = without_prose(_source(path))
             if len(text) >= MIN_CHARACTERS:
@@ -129,10 +144,14 @@ class PythonCode:
 
     def describe(self) -> list[dict[str, Any]]:
         """Return the version of Python, the split, and how much there is to read."""
-        return [_description("python-code", self.split)]
+        return [_description("python-code", self.split, self.shard)]
 
     def num_bytes(self) -> None:
         """Return None: how much code there is shows only on reading."""
+
+    def part(self, number: int, of: int) -> Self:
+        """Return every `of`-th document from the `number`-th on."""
+        return replace(self, shard=part_of(self.shard, number, of))
 
 
 def without_examples(text: str) -> str:
@@ -162,9 +181,18 @@ def _python_files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _description(source: str, split: Split) -> dict[str, Any]:
+def _counted(documents: Iterator[Document], shard: Part, rejects: Rejects) -> Iterator[Document]:
+    """Yield the documents of a part."""
+    for number, document in enumerate(documents):
+        if shard.takes(number):
+            rejects.rows += 1
+            yield document
+
+
+def _description(source: str, split: Split, shard: Part) -> dict[str, Any]:
     """Return what both sources say of themselves."""
-    return {
+    part = {} if shard == Part() else {"part": f"{shard.number} of {shard.of}"}
+    return part | {
         "source": source,
         "split": split,
         "python": platform.python_version(),

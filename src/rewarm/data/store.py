@@ -28,7 +28,7 @@ class TokenStore:
     """Tokens on disk, read by window or by document. Make one with `TokenStore.open`."""
 
     def __init__(self, path: Path, manifest: Manifest, shards: Sequence[Shard]) -> None:
-        self.name = path.parent if path.name == MANIFEST else path
+        self.place = path.parent if path.name == MANIFEST else path
         self.manifest = manifest
         self.shards = shards
         self.dtype = token_dtype(manifest.vocabulary)
@@ -106,7 +106,7 @@ class TokenStore:
             IndexError: no such window.
             DataError: a block that was touched for the first time is damaged.
         """
-        wanted = checked_numbers(numbers, self.num_windows(sequence_length), self.name)
+        wanted = checked_numbers(numbers, self.num_windows(sequence_length), self.place)
         firsts, width = wanted * sequence_length, sequence_length + 1
         if len(self.shards) == 1 and self.shards[0].record.dtype == self.dtype.name:
             return self.shards[0].tokens.rows(firsts, width)
@@ -147,7 +147,7 @@ class TokenStore:
             DataError: a block that was touched for the first time is damaged.
         """
         if not 0 <= number < self.documents:
-            raise IndexError(f"{self.name}: no document {number}; it has {self.documents}")
+            raise IndexError(f"{self.place}: no document {number}; it has {self.documents}")
         shard = int(np.searchsorted(self._document_starts, number, side="right")) - 1
         within = self.shards[shard].documents.bounds(number - int(self._document_starts[shard]))
         first, stop = (int(self._starts[shard]) + token for token in within)

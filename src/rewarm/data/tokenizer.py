@@ -45,8 +45,8 @@ class Tokenizer:
     backend: tokenizers.Tokenizer = field(repr=False, compare=False)
     """The library's tokenizer, set up to take text as text."""
 
-    def encode_batch(self, texts: Sequence[str]) -> list[NDArray[Any]]:
-        """Return the ids of each text and the end-of-text id behind them.
+    def encode(self, texts: Sequence[str]) -> list[NDArray[Any]]:
+        """Return the ids of each text, without an end of text.
 
         Args:
             texts: representable in UTF-8, so without lone surrogates.
@@ -57,7 +57,11 @@ class Tokenizer:
         """
         dtype = token_dtype(self.vocabulary)
         encodings = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [np.array([*encoding.ids, self.end_of_text], dtype) for encoding in encodings]
+        return [np.array(encoding.ids, dtype) for encoding in encodings]
+
+    def encode_batch(self, texts: Sequence[str]) -> list[NDArray[Any]]:
+        """Return the ids of each text and the end-of-text id behind them; as `encode`."""
+        return [np.append(ids, ids.dtype.type(self.end_of_text)) for ids in self.encode(texts)]
 
     def decode(self, ids: Sequence[int] | NDArray[Any]) -> str:
         """Return the text of ids; special tokens show by name."""

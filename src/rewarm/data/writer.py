@@ -102,7 +102,7 @@ class _HashedFile:
 
 def write_store(  # noqa: PLR0913 - keyword-only, and each is a field of the manifest
     folder: Path,
-    documents: Iterable[NDArray[np.integer[Any]]],
+    documents: Iterable[NDArray[Any] | Iterable[NDArray[Any]]],
     *,
     vocabulary: int,
     end_of_text: int,
@@ -116,7 +116,8 @@ def write_store(  # noqa: PLR0913 - keyword-only, and each is a field of the man
 
     Args:
         folder: made if it is missing; must not hold a finished store.
-        documents: the ids of each document, its end-of-text id included.
+        documents: the ids of each document, its end-of-text id included; a long document may come
+            as several arrays, which are never held together.
         vocabulary: number of entries of the tokenizer.
         end_of_text: the id that ends each document.
         tokenizer: fingerprint of the tokenizer.
@@ -182,37 +183,50 @@ def write_store(  # noqa: PLR0913 - keyword-only, and each is a field of the man
 
 
 def _checked(
-    documents: Iterable[NDArray[np.integer[Any]]], vocabulary: int, end_of_text: int, folder: Path
-) -> Iterator[NDArray[np.integer[Any]]]:
-    """Pass documents on, refusing what the stored type would hide: it wraps without a word."""
-    for number, ids in enumerate(documents):
-        if not 1 <= len(ids) <= MAX_DOCUMENT_TOKENS:
+    documents: Iterable[NDArray[Any] | Iterable[NDArray[Any]]],
+    vocabulary: int,
+    end_of_text: int,
+    folder: Path,
+) -> Iterator[tuple[NDArray[Any], bool]]:
+    """Yield each array and whether a document begins with it, refusing what must not be stored.
+
+    The stored types would hide it: they wrap without a word.
+    """
+    for number, document in enumerate(documents):
+        num_tokens, last = 0, None
+        for ids in (document,) if isinstance(document, np.ndarray) else document:
+            if len(ids) == 0:
+                continue
+            low, high = int(ids.min()), int(ids.max())
+            if low < 0 or high >= vocabulary:
+                raise DataError(
+                    f"{folder}: document {number} has the id {low if low < 0 else high}, outside"
+                    f" the vocabulary of {vocabulary:,} entries. Use the tokenizer that made the"
+                    " ids."
+                )
+            yield ids, num_tokens == 0
+            num_tokens += len(ids)
+            last = int(ids[-1])
+        if not 1 <= num_tokens <= MAX_DOCUMENT_TOKENS:
             raise DataError(
-                f"{folder}: document {number} has {len(ids):,} tokens; 1 to"
+                f"{folder}: document {number} has {num_tokens:,} tokens; 1 to"
                 f" {MAX_DOCUMENT_TOKENS:,} can be stored."
             )
-        low, high = int(ids.min()), int(ids.max())
-        if low < 0 or high >= vocabulary:
+        if last != end_of_text:
             raise DataError(
-                f"{folder}: document {number} has the id {low if low < 0 else high}, outside the"
-                f" vocabulary of {vocabulary:,} entries. Use the tokenizer that made the ids."
-            )
-        if ids[-1] != end_of_text:
-            raise DataError(
-                f"{folder}: document {number} ends with the id {ids[-1]}, not with the"
+                f"{folder}: document {number} ends with the id {last}, not with the"
                 f" end-of-text id {end_of_text}, so it would run into the next. Append it."
             )
-        yield ids
 
 
 def _write_tokens(
     file: _HashedFile,
-    documents: Iterator[NDArray[np.integer[Any]]],
+    pieces: Iterator[tuple[NDArray[Any], bool]],
     dtype: np.dtype,
     on_progress: ProgressCallback | None,
 ) -> NDArray[np.int32]:
     """Write the tokens and return the length of each document."""
-    lengths = array("i")
+    lengths = array("q")
     waiting: list[bytes] = []
     waiting_bytes = 0
 
@@ -232,8 +246,10 @@ def _write_tokens(
                 )
             )
 
-    for ids in documents:
-        lengths.append(len(ids))
+    for ids, begins in pieces:
+        if begins:
+            lengths.append(0)
+        lengths[-1] += len(ids)
         waiting.append(ids.astype(dtype).tobytes())
         waiting_bytes += len(waiting[-1])
         if waiting_bytes >= _PIECE_BYTES:

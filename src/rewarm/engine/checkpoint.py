@@ -21,9 +21,9 @@ from rewarm.engine.manifest import MANIFEST, Manifest, manifest_bytes, verify
 from rewarm.engine.ranks import ALONE, Ranks
 from rewarm.engine.saved_tensors import SavedTensors
 from rewarm.engine.tensor_file import WrittenFile, write_file, write_tensors
-from rewarm.engine.tensor_parts import TensorPart
 from rewarm.errors import CheckpointError, MismatchError, StorageError
 from rewarm.storage import REFUSALS, sync_folder
+from rewarm.tensors.held import TensorPart
 
 TEMPORARY = ".tmp-"
 """Beginning of the name of a folder that is being written or removed; never read."""
@@ -77,26 +77,19 @@ def save(
     needed_bytes = sum(ranks.gather(_needed_bytes(groups), ranks.saving))
     write = _Write(folder=folder, temporary=temporary, needed_bytes=needed_bytes)
     try:
-        ranks.together(write.begin if ranks.is_first else None, ranks.saving)
-        files: dict[str, WrittenFile] = {}
-        ranks.together(lambda: files.update(write.tensors(groups, ranks)), ranks.saving)
+        ranks.first_alone(write.begin, ranks.saving)
+        files = ranks.together(lambda: write.tensors(groups, ranks), ranks.saving)
         told = ranks.gather({n: [f.num_bytes, f.sha256] for n, f in files.items()}, ranks.saving)
         written = {
             name: WrittenFile(num_bytes=num_bytes, sha256=sha256)
             for each in told
             for name, (num_bytes, sha256) in each.items()
         }
-        made: list[Manifest] = []
-
-        def commit() -> None:
-            made.append(write.commit(written, _state_bytes(state)))
-
-        ranks.together(commit if ranks.is_first else None, ranks.saving)
+        return ranks.first_alone(lambda: write.commit(written, _state_bytes(state)), ranks.saving)
     except BaseException:
         if ranks.is_first:
             shutil.rmtree(temporary, ignore_errors=True)
         raise
-    return made[0] if made else None
 
 
 def load(folder: Path, ranks: Ranks = ALONE) -> Checkpoint:
@@ -109,15 +102,14 @@ def load(folder: Path, ranks: Ranks = ALONE) -> Checkpoint:
     Raises:
         CheckpointError: it is damaged, incomplete, or holds what `save` does not write.
     """
-    opened: list[Checkpoint] = []
     manifest = verify(folder, ranks)
-    ranks.together(lambda: opened.append(_open(folder, manifest)), ranks.waiting)
+    opened = ranks.together(lambda: _open(folder, manifest), ranks.waiting)
     if len(set(ranks.gather(manifest.checksum))) > 1:
         raise CheckpointError(
             f"{folder}: not all ranks see the same checkpoint there. Use a run folder on a disk that all "
             "machines share."
         )
-    return opened[0]
+    return opened
 
 
 def _open(folder: Path, manifest: Manifest) -> Checkpoint:

@@ -7,7 +7,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from rewarm.engine.grid import REPLICATE, Grid
-from rewarm.engine.parallelise import is_split, local
+from rewarm.engine.parallelise import is_split
+from rewarm.tensors.held import local
 
 
 def add_up(parameters: Sequence[nn.Parameter], group: dist.ProcessGroup) -> None:

@@ -73,9 +73,7 @@ def verify(folder: Path, ranks: Ranks = ALONE) -> Manifest:
         CheckpointError: the manifest or a file is missing, damaged or not a regular file, or there is a
             file too many; the message names it.
     """
-    checked: list[Manifest] = []
-    ranks.together(lambda: checked.append(_check(folder, ranks)), ranks.waiting)
-    return checked[0]
+    return ranks.together(lambda: _check(folder, ranks), ranks.waiting)
 
 
 def _check(folder: Path, ranks: Ranks) -> Manifest:

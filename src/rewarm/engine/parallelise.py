@@ -161,8 +161,3 @@ def is_split(parameter: Tensor) -> bool:
         return False
     names = parameter.device_mesh.mesh_dim_names or ()
     return TENSOR in names and not parameter.placements[names.index(TENSOR)].is_replicate()
-
-
-def local(tensor: Tensor) -> Tensor:
-    """Return what this rank has of a tensor."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor

@@ -7,10 +7,11 @@ same numbers on all, so that no rank takes another turn than the others.
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -20,6 +21,8 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from rewarm.errors import RankLostError, RewarmError
+
+_R = TypeVar("_R")
 
 STORE = "REWARM_STORE"
 """Environment variable with host and port of the supervisor's store; torchrun has ways of its own."""
@@ -65,18 +68,22 @@ class Ranks:
         Args:
             value: what this rank says.
             group: `words` if not given.
+
+        Raises:
+            RankLostError: another rank did not answer.
         """
         if self.size == 1:
             return [value]
         group = group or self.words
         said = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
         lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
-        dist.all_gather(lengths, torch.tensor([said.numel()]), group=group)
-        longest = max(int(length) for length in lengths)
-        padded = torch.zeros(longest, dtype=torch.uint8)
-        padded[: said.numel()] = said
-        heard = [torch.zeros_like(padded) for _ in range(self.size)]
-        dist.all_gather(heard, padded, group=group)
+        with self.naming_the_lost():
+            dist.all_gather(lengths, torch.tensor([said.numel()]), group=group)
+            longest = max(int(length) for length in lengths)
+            padded = torch.zeros(longest, dtype=torch.uint8)
+            padded[: said.numel()] = said
+            heard = [torch.zeros_like(padded) for _ in range(self.size)]
+            dist.all_gather(heard, padded, group=group)
         return [
             json.loads(bytes(text[: int(length)].tolist()))
             for text, length in zip(heard, lengths, strict=True)
@@ -92,53 +99,71 @@ class Ranks:
             dist.all_reduce(numbers)
         return numbers
 
-    def first_alone(self, work: Callable[[], None]) -> None:
-        """Let the first rank do something, and all others wait for it, however long it takes.
+    def first_alone(
+        self, work: Callable[[], _R], group: dist.ProcessGroup | None = None
+    ) -> _R | None:
+        """Let the first rank do something, and all others wait for it.
+
+        Args:
+            work: what the first rank does.
+            group: over which to tell; `waiting` if not given, so however long it takes.
+
+        Returns:
+            What the work returned, on the first rank; None on the others.
 
         Raises:
             RewarmError: what the first rank raised, on every rank.
         """
-        self.together(work if self.is_first else None, self.waiting)
+        return self.together(work if self.is_first else lambda: None, group or self.waiting)
 
-    def together(self, work: Callable[[], None] | None, group: dist.ProcessGroup | None) -> None:
+    def together(self, work: Callable[[], _R], group: dist.ProcessGroup | None) -> _R:
         """Do something that may fail, and fail on all ranks if it failed on one.
 
         Args:
-            work: what this rank does; None if it has nothing to do.
+            work: what this rank does.
             group: over which to tell.
 
+        Returns:
+            What the work of this rank returned.
+
         Raises:
-            RewarmError: of the lowest rank that failed.
+            Exception: its own, whatever it is.
+            RewarmError: if it did not fail itself, that of the lowest rank that did; of an error that is none
+                of ours its name and words.
         """
-        mistake: RewarmError | None = None
         try:
-            if work is not None:
-                work()
-        except RewarmError as error:
-            mistake = error
-            if self.size == 1:
-                raise
-        report = None if mistake is None else [type(mistake).__name__, str(mistake)]
-        failures = [(rank, told) for rank, told in enumerate(self.gather(report, group)) if told]
-        if mistake is not None:
-            raise mistake
+            done = work()
+        except Exception as error:
+            with suppress(RankLostError):  # what comes first is why this rank fails
+                self.gather([type(error).__name__, str(error)], group)
+            raise
+        failures = [(rank, told) for rank, told in enumerate(self.gather(None, group)) if told]
         if failures:
             rank, (kind, message) = failures[0]
             raise _error(kind, message, rank)
+        return done
 
     def leave(self) -> None:
         """Part from the others when all is done."""
         if self.size > 1:
             dist.destroy_process_group()
 
-    def lost(self, error: BaseException) -> RankLostError:
-        """Say which ranks are missing after a message among all has failed.
+    @contextmanager
+    def naming_the_lost(self) -> Generator[None]:
+        """Turn the failure of a message among all into an error that says which ranks are missing.
 
-        A rank that has noticed leaves word of it, so those that leave none are dead or hang.
-
-        Args:
-            error: with which the message failed.
+        Raises:
+            RankLostError: another rank did not answer.
         """
+        try:
+            yield
+        except Exception as error:
+            if self.size > 1 and _is_lost_connection(error):
+                raise self._lost(error) from error
+            raise
+
+    def _lost(self, error: Exception) -> RankLostError:
+        """Say which ranks are missing: those that leave no word of having noticed a loss themselves."""
         reason = " ".join(str(error).split())[:200]
         try:
             missing = ", ".join(f"rank {rank}" for rank in self._without_word())
@@ -231,7 +256,7 @@ def new_group(
     return cast(dist.ProcessGroup, group)  # a number stands for a group that this rank is not in
 
 
-def is_lost_connection(error: BaseException) -> bool:
+def _is_lost_connection(error: Exception) -> bool:
     """Return whether an error says that another rank did not answer."""
     if isinstance(error, dist.DistError):
         return True
@@ -241,8 +266,13 @@ def is_lost_connection(error: BaseException) -> bool:
 
 def _error(kind: str, message: str, rank: int) -> RewarmError:
     """Make the error of another rank anew, by the name of its class."""
-    kinds: dict[str, type[RewarmError]] = {k.__name__: k for k in RewarmError.__subclasses__()}
-    found = kinds.get(kind, RewarmError)
+    kinds = {k.__name__: k for k in (RewarmError, *RewarmError.__subclasses__())}
+    if kind not in kinds:
+        return RewarmError(
+            f"rank {rank} ended with {kind}: {message}. What it printed has the traceback. After the cause is "
+            "mended, the same command goes on from the last checkpoint."
+        )
+    found = kinds[kind]
     if found.__init__ is not RewarmError.__init__:  # one that takes more than words
         found = RewarmError
     return found(f"rank {rank}: {message}")

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from rewarm.engine.tensor_file import PARTS, TORCH_TYPES
-from rewarm.engine.tensor_parts import Block, overlap, slices
+from rewarm.tensors.blocks import Block, overlap, slices, whole_blocks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +75,7 @@ class SavedTensors:
 
     def whole(self) -> dict[str, Tensor]:
         """Return all tensors, whole."""
-        wanted = {name: ((0,) * len(shape), shape) for name, shape in self._shapes.items()}
-        return dict(self.tensors(wanted))
+        return dict(self.tensors(whole_blocks(self._shapes)))
 
     def _add(self, path: Path, name: str, view: Any, part: Any) -> None:  # noqa: ANN401  (JSON)
         shape = tuple(view.get_shape())

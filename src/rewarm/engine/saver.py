@@ -11,7 +11,7 @@ from typing import Any
 
 from rewarm.engine.checkpoint import Groups, save
 from rewarm.engine.ranks import Ranks
-from rewarm.engine.tensor_parts import TensorPart
+from rewarm.tensors.held import TensorPart
 
 
 class Saver:
@@ -48,12 +48,15 @@ class Saver:
 
         def work(groups: Groups) -> None:
             save(folder, groups, state, self._ranks)
-            self._ranks.together(after if self._ranks.is_first else None, self._ranks.saving)
+            self._ranks.first_alone(after, self._ranks.saving)
 
         if not self._in_background:
             work(groups)
             return
-        copies = {group: _copied(parts) for group, parts in groups.items()}
+        # There may be no memory for them on one rank, and the others would wait for it.
+        copies = self._ranks.together(
+            lambda: {group: _copied(parts) for group, parts in groups.items()}, self._ranks.words
+        )
 
         def caught() -> None:
             try:

@@ -11,26 +11,11 @@ from torch import Tensor, nn
 
 from rewarm.engine.saved_tensors import SavedTensors
 from rewarm.engine.tensor_file import type_name
-from rewarm.engine.tensor_parts import TensorSource, part_of
 from rewarm.errors import CheckpointError, MismatchError
+from rewarm.tensors.held import fill, own_tensors
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 _STEP = "step"
-
-
-def model_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Return the weights and the persistent buffers by name; a tied tensor has its first name alone.
-
-    Args:
-        model: the tensors are its own, not copies.
-    """
-    tensors: dict[str, Tensor] = {}
-    seen: set[int] = set()
-    for name, tensor in model.state_dict(keep_vars=True).items():
-        if id(tensor) not in seen:
-            seen.add(id(tensor))
-            tensors[name] = tensor.detach()
-    return tensors
 
 
 def load_model_tensors(
@@ -40,29 +25,15 @@ def load_model_tensors(
 
     Args:
         model: of the same architecture.
-        tensors: of `model_tensors`.
+        tensors: of `own_tensors`.
         elsewhere: names that belong to other parts of the same model.
 
     Raises:
         CheckpointError: names, shapes or types differ; the model is unchanged.
     """
-    own = model_tensors(model)
+    own = own_tensors(model)
     _check_same(own, tensors, "the model", elsewhere)
     fill(own, tensors)
-
-
-@torch.no_grad()
-def fill(named: Mapping[str, Tensor], source: TensorSource) -> None:
-    """Copy from a source what this rank has of some tensors.
-
-    Args:
-        named: they are written to.
-        source: has a tensor of each name and of the same whole shape.
-    """
-    parts = {name: part_of(tensor) for name, tensor in named.items()}
-    wanted = {name: (part.offset, tuple(part.tensor.shape)) for name, part in parts.items()}
-    for name, tensor in source.tensors(wanted):
-        parts[name].tensor.copy_(tensor)
 
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.AdamW) -> dict[str, Tensor]:
@@ -75,10 +46,10 @@ def optimizer_tensors(model: nn.Module, optimizer: torch.optim.AdamW) -> dict[st
         optimizer: of this model; the tensors are its own, not copies.
     """
     tensors: dict[str, Tensor] = {}
-    for name, parameter in model.named_parameters():
-        state = optimizer.state.get(parameter, {})
+    for name, tensor in own_tensors(model).items():
+        state = optimizer.state.get(tensor, {})
         assert set(state) in (set(), {_STEP, *_MOMENTS})
-        tensors |= {f"{name}.{key}": tensor for key, tensor in state.items()}
+        tensors |= {f"{name}.{key}": value for key, value in state.items()}
     return tensors
 
 
@@ -102,10 +73,9 @@ def load_optimizer_tensors(
     """
     names = {name.rpartition(".")[0] for name in tensors.shapes()}
     owned = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    own = own_tensors(model)
     parameters = {
-        name: parameter
-        for name, parameter in model.named_parameters()
-        if name in names and id(parameter) in owned
+        name: tensor for name, tensor in own.items() if name in names and id(tensor) in owned
     }
     fresh: dict[str, Tensor] = {}
     for name, parameter in parameters.items():
@@ -116,8 +86,8 @@ def load_optimizer_tensors(
     others = {f"{name}.{key}" for name in elsewhere for key in (*_MOMENTS, _STEP)}
     _check_same(fresh, tensors, "the optimizer", others)
     fill(fresh, tensors)
-    for parameter in model.parameters():
-        optimizer.state.pop(parameter, None)
+    for tensor in own.values():
+        optimizer.state.pop(tensor, None)
     for name, parameter in parameters.items():
         optimizer.state[parameter] = {key: fresh[f"{name}.{key}"] for key in (*_MOMENTS, _STEP)}
 

@@ -12,7 +12,7 @@ from typing import Any, final
 from torch.utils.data import Sampler
 
 from rewarm.errors import CheckpointError, DataError, MismatchError, RewarmError
-from rewarm.replay import EpochOrder, NewData, Stream
+from rewarm.replay import EpochOrder, Stream
 
 
 @final
@@ -81,7 +81,7 @@ class ReplaySampler(Sampler[int]):
             self._orders[source] = EpochOrder(seed=seed, name=source, length=length)
             self._offsets[source] = end
             end += length
-        described = json.dumps([seed, list(lengths.items()), _describe(stream)])
+        described = json.dumps([seed, list(lengths.items()), stream.to_json()], sort_keys=True)
         self._fingerprint = hashlib.sha256(described.encode()).hexdigest()
         self._check_even("num_samples", num_samples)
         self._position = 0
@@ -183,22 +183,3 @@ def _check_lengths(stream: Stream, lengths: Mapping[str, int]) -> None:
                 f"the dataset of {source!r} has {length} samples, so none can be read from it. Give "
                 f"it some, or leave it out of lengths and of the ConcatDataset."
             )
-
-
-def _describe(stream: Stream) -> dict[str, Any]:
-    """Describe everything that decides what comes at a position."""
-    described: dict[str, Any] = {"new": _describe_data(stream.new), "begin": stream.begin}
-    if stream.replay is not None:
-        described["share"] = str(stream.replay.share)
-        described["tapes"] = [
-            [name, weight, _describe_data(tape.data), tape.length, tape.cursor]
-            + ([] if tape.shuffle_seed is None else [tape.shuffle_seed, tape.name])
-            for name, weight in stream.replay.mixture.weights
-            for tape in [stream.replay.tapes[name]]
-        ]
-    return described
-
-
-def _describe_data(data: NewData) -> list[Any]:
-    weights = [[name, weight, data.starts.get(name, 0)] for name, weight in data.mixture.weights]
-    return [data.begin, weights]

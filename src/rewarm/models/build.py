@@ -13,8 +13,9 @@ from torch import Tensor
 from transformers import GPTNeoXConfig, PreTrainedModel
 
 from rewarm.campaign.presets import Preset
-from rewarm.models.empty import empty_model, fill, materialise, shapes_of
-from rewarm.models.source import Part, slices
+from rewarm.models.empty import empty_model, materialise
+from rewarm.tensors.blocks import Block, slices
+from rewarm.tensors.held import fill, own_tensors, shapes_of
 
 _OUTPUT_PROJECTIONS = ("attention.dense.weight", "mlp.dense_4h_to_h.weight")
 
@@ -85,7 +86,7 @@ class PresetWeights:
         """Return the shape of every tensor, by name."""
         return self.model_shapes
 
-    def tensors(self, wanted: Mapping[str, Part]) -> Iterator[tuple[str, Tensor]]:
+    def tensors(self, wanted: Mapping[str, Block]) -> Iterator[tuple[str, Tensor]]:
         """Yield each wanted part once, in the order of the names; see `TensorSource`."""
         generator = torch.Generator().manual_seed(self.seed)
         remaining = set(wanted)
@@ -126,7 +127,7 @@ def build_preset(
     model = empty_model(config)
     source = PresetWeights(preset=preset, model_shapes=shapes_of(model), seed=seed)
     materialise(model, torch.device("cpu"))
-    fill(model, source)
+    fill(own_tensors(model), source)
     return model
 
 

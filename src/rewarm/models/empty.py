@@ -1,4 +1,4 @@
-"""A causal language model without its weights, and ways to put them in.
+"""A causal language model without its weights, and memory for them; `rewarm.tensors` fills it.
 
 The parameters are on the meta device: they have a shape and take no memory. The buffers are real, because no
 file has all of them (rotary frequencies, the scale of Gemma's embedding) and only the model's own code knows
@@ -12,7 +12,6 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, PreTrainedConfig, PreTrainedModel
 
 from rewarm.errors import CheckpointError
-from rewarm.models.source import TensorSource, whole
 
 
 def empty_model(config: PreTrainedConfig) -> PreTrainedModel:
@@ -54,26 +53,6 @@ def _to_meta(_module: nn.Module, _name: str, parameter: nn.Parameter) -> nn.Para
     return nn.Parameter(parameter.detach().to("meta"), requires_grad=parameter.requires_grad)
 
 
-def own_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Return the parameters and persistent buffers by name; a tied one under its first name alone.
-
-    Args:
-        model: the tensors are its own, not copies.
-    """
-    tensors: dict[str, Tensor] = {}
-    seen: set[int] = set()
-    for name, tensor in model.state_dict(keep_vars=True).items():
-        if id(tensor) not in seen:
-            seen.add(id(tensor))
-            tensors[name] = tensor
-    return tensors
-
-
-def shapes_of(model: nn.Module) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of `own_tensors`, by name."""
-    return {name: tuple(tensor.shape) for name, tensor in own_tensors(model).items()}
-
-
 def materialise(model: nn.Module, device: torch.device) -> None:
     """Give every parameter on the meta device memory, in place; ties stay ties, the content is undefined.
 
@@ -108,17 +87,3 @@ def _memory(tensor: Tensor, device: torch.device) -> Tensor:
         shape=tensor.shape,
         stride=tensor.stride(),
     )
-
-
-@torch.no_grad()
-def fill(model: nn.Module, source: TensorSource) -> None:
-    """Copy every tensor of a source into a model, in place.
-
-    Args:
-        model: with real parameters.
-        source: of this model: the same names and shapes.
-    """
-    own = own_tensors(model)
-    assert shapes_of(model) == dict(source.shapes()), "the source is not of this model"
-    for name, tensor in source.tensors(whole(source.shapes())):
-        own[name].copy_(tensor)

@@ -19,10 +19,12 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from rewarm.errors import CheckpointError
 from rewarm.models.config_json import read_config
-from rewarm.models.empty import empty_model, fill, materialise, own_tensors
+from rewarm.models.empty import empty_model, materialise
 from rewarm.models.head import check_head
 from rewarm.models.names import first_names, is_left_out, model_names
-from rewarm.models.source import MemorySource, Part, TensorSource, own_copy, slices, whole
+from rewarm.tensors.blocks import Block, slices, whole_blocks
+from rewarm.tensors.held import fill, own_tensors
+from rewarm.tensors.source import MemorySource, TensorSource, own_copy
 
 _INDEX = "model.safetensors.index.json"
 _SINGLE = "model.safetensors"
@@ -106,7 +108,7 @@ def load_folder(folder: Path) -> PreTrainedModel:
     model = opened.empty_model()
     source = opened.weights(model)
     materialise(model, torch.device("cpu"))
-    fill(model, source)
+    fill(own_tensors(model), source)
     with _transformers_at_work(folder):
         check_head(model)
     return model
@@ -125,15 +127,15 @@ class _Stored:
     def is_float(self) -> bool:
         return self.dtype in _FLOATS
 
-    def read(self, file: Any, part: Part) -> Tensor:  # noqa: ANN401  # the library has no type for it
-        """Read a part from the opened file."""
+    def read(self, file: Any, block: Block) -> Tensor:  # noqa: ANN401  # the library has no type for it
+        """Read a block from the opened file."""
         tensor = file.get_slice(self.name)
         if (tuple(tensor.get_shape()), tensor.get_dtype()) != (self.shape, self.dtype):
             raise CheckpointError(
                 f"{self.path}: {self.name} has changed while it was read. Leave the folder alone until the "
                 "model is loaded, and start again."
             )
-        return own_copy(tensor[slices(part)] if self.shape else file.get_tensor(self.name))
+        return own_copy(tensor[slices(block)] if self.shape else file.get_tensor(self.name))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +148,7 @@ class _FileSource:
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         return {name: stored.shape for name, stored in self.stored.items()}
 
-    def tensors(self, wanted: Mapping[str, Part]) -> Iterator[tuple[str, Tensor]]:
+    def tensors(self, wanted: Mapping[str, Block]) -> Iterator[tuple[str, Tensor]]:
         by_file: dict[Path, list[str]] = {}
         for name in wanted:
             by_file.setdefault(self.stored[name].path, []).append(name)
@@ -232,12 +234,12 @@ def _matched(
 
 def _are_equal(source: _FileSource, one: str, other: str) -> bool:
     """Compare two tensors of the same shape, some rows at a time."""
-    parts = whole(source.shapes())
+    blocks = whole_blocks(source.shapes())
     (rows, *rest) = source.shapes()[one]
     step = max(1, 2**24 // max(1, torch.Size(rest).numel()))
     for start in range(0, rows, step):
-        part = ((start, *parts[one][0][1:]), (min(step, rows - start), *rest))
-        read = dict(source.tensors({one: part, other: part}))
+        block = ((start, *blocks[one][0][1:]), (min(step, rows - start), *rest))
+        read = dict(source.tensors({one: block, other: block}))
         if not torch.equal(read[one], read[other]):
             return False
     return True
@@ -247,7 +249,7 @@ def _converted(opened: ModelFolder, stored: Mapping[str, _Stored]) -> PreTrained
     """Have transformers build the model from our tensors, and check that they are what it has."""
     folder = opened.folder
     source = _FileSource(stored=stored)
-    tensors = dict(source.tensors(whole(source.shapes())))
+    tensors = dict(source.tensors(whole_blocks(source.shapes())))
     kind: Any = type(opened.empty_model())
     with _transformers_at_work(folder):
         loaded: Any = kind.from_pretrained(

@@ -27,18 +27,23 @@ def head_weight(model: PreTrainedModel) -> Tensor:
     return _head(model).weight
 
 
-def last_hidden_state(model: PreTrainedModel, inputs: Tensor) -> Tensor:
+def last_hidden_state(
+    model: PreTrainedModel, inputs: Tensor, position_ids: Tensor | None = None
+) -> Tensor:
     """Run the body of the model.
 
     Args:
         model: a causal language model, or a part of one.
         inputs: token ids, (batch, sequence), or hidden states in their place, (batch, sequence, width).
+        position_ids: (batch, sequence), where they are not 0, 1, 2, …; where they begin again, attention
+            does not look back beyond that.
 
     Returns:
         h, (batch, sequence, width).
     """
     name = "inputs_embeds" if inputs.is_floating_point() else "input_ids"
-    return model.base_model(**{name: inputs}, use_cache=False).last_hidden_state
+    given = {name: inputs, "position_ids": position_ids}
+    return model.base_model(**given, use_cache=False).last_hidden_state
 
 
 def check_head(model: PreTrainedModel) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from rewarm.errors import CampaignError
+from rewarm.models.documents import document_positions
 from rewarm.models.head import head_weight, last_hidden_state
 from rewarm.models.loss import chunked_loss, sequence_losses
 
@@ -26,6 +27,7 @@ class Part(nn.Module):
         *,
         precision: Callable[[], AbstractContextManager[Any]],
         entries: int,
+        isolated_by: int | None = None,
         is_first: bool = True,
         is_last: bool = True,
     ) -> None:
@@ -35,6 +37,8 @@ class Part(nn.Module):
             model: whole, or from `cut`.
             precision: the context in which it runs.
             entries: of the tokenizer; rows of the head beyond them are never the likeliest token.
+            isolated_by: the end-of-text id, if a token is to look back at its own document alone; only for a
+                whole model.
             is_first: whether it begins with the embedding.
             is_last: whether it ends with the head.
         """
@@ -44,6 +48,7 @@ class Part(nn.Module):
         self.is_last = is_last
         self._precision = precision
         self._entries = entries
+        self._isolated_by = isolated_by
 
     def forward(
         self, inputs: Tensor, targets: Tensor | None = None, positions: Tensor | None = None
@@ -62,7 +67,10 @@ class Part(nn.Module):
             (batch,).
         """
         with self._precision():
-            hidden = last_hidden_state(self.model, inputs)
+            position_ids = (
+                None if self._isolated_by is None else document_positions(inputs, self._isolated_by)
+            )
+            hidden = last_hidden_state(self.model, inputs, position_ids)
             if not self.is_last:
                 return hidden
             weight = head_weight(self.model)

@@ -148,7 +148,8 @@ def _options(campaign: Campaign, size: ModelSize | None, ranks: int) -> Iterator
     asked = campaign.parallel
     alone = size is None or campaign.training.deterministic == "world-invariant"
     pipelines = [1] if asked.pipeline == "auto" else [asked.pipeline]
-    if asked.pipeline == "auto" and size is not None and not alone:
+    can_be_longer = not alone and campaign.training.documents == "joined"
+    if asked.pipeline == "auto" and size is not None and can_be_longer:
         pipelines += [2**n for n in range(1, min(size.layers, ranks).bit_length())]
     tensors = [asked.tensor] if asked.tensor != "auto" else [1] if alone else _TENSORS
     for pipeline in pipelines:
@@ -192,11 +193,7 @@ def _reasons(campaign: Campaign, taken: _Option, tried: dict[_Option, Choice]) -
     layout = choice.layout
     said: list[str] = []
     if layout.shard > 1:
-        held = 16 * max(rank.held for rank in choice.memory)
-        said.append(
-            f"shard {layout.shard}: weights, gradients and optimizer state of {_gb(held)} GB are divided by "
-            f"{layout.shard}"
-        )
+        said.append(_sharded(choice))
     if layout.replicate > 1:
         said.append(f"replicate {layout.replicate}: so many copies of each shard, as asked for")
     usable = f"{USABLE * campaign.parallel.device_memory:g} GB"
@@ -223,6 +220,21 @@ def _reasons(campaign: Campaign, taken: _Option, tried: dict[_Option, Choice]) -
     return tuple(said)
 
 
+def _sharded(choice: Choice) -> str:
+    """Say what is divided: gradients are not, where micro-batches are added up without resharding."""
+    most, shard = max(choice.memory, key=lambda rank: rank.held), choice.layout.shard
+    if most.gradients < 4 * most.held:
+        return (
+            f"shard {shard}: weights, gradients and optimizer state of {_gb(16 * most.held)} GB are divided by "
+            f"{shard}"
+        )
+    return (
+        f"shard {shard}: weights and optimizer state of {_gb(12 * most.held)} GB are divided by {shard}; "
+        f"gradients of {_gb(most.gradients)} GB are whole on each rank, since micro-batches are added up in "
+        "them without resharding (parallel.reshard)"
+    )
+
+
 def _gb(num_bytes: float) -> str:
     return f"{num_bytes / _GB:.3g}"
 
@@ -243,16 +255,16 @@ def _layout(campaign: Campaign, size: ModelSize | None, ranks: int, option: _Opt
     tensor, pipeline = option.tensor, option.pipeline
     if ranks % (tensor * pipeline):
         raise CampaignError(
-            f"{ranks} ranks are not a multiple of parallel.tensor = {tensor} times parallel.pipeline = "
-            f"{pipeline}. Use another number of ranks, or change one of them."
+            f"parallel.tensor = {tensor} times parallel.pipeline = {pipeline} does not divide the number of "
+            f"ranks, {ranks:,}. Use another number of ranks (--ranks), or change one of them."
         )
     data = ranks // (tensor * pipeline)
     invariant = campaign.training.deterministic == "world-invariant"
     shard = asked.shard if asked.shard != "auto" else 1 if invariant else data
     if data % shard:
         raise CampaignError(
-            f"parallel.shard = {shard} does not divide the {data} ranks that have data of their own ({ranks} "
-            f"ranks / tensor {tensor} / pipeline {pipeline}). Use a divisor of {data}."
+            f"parallel.shard = {shard} does not divide the number of ranks that have data of their own, "
+            f"{data:,} ({ranks:,} in all / tensor {tensor} / pipeline {pipeline}). Use a divisor of it."
         )
     per_rank = 2 if asked.pipeline_schedule == "interleaved" else 1
     if asked.stages_per_rank != "auto":
@@ -269,6 +281,11 @@ def _layout(campaign: Campaign, size: ModelSize | None, ranks: int, option: _Opt
         activation_checkpointing=option.checkpointing,
         compile=asked.compile,
     )
+    if pipeline > 1 and campaign.training.documents == "isolated":
+        raise CampaignError(
+            'training.documents = "isolated": documents are found by their token ids, and of a pipeline the '
+            "first rank alone has them. Use parallel.pipeline = 1."
+        )
     if size is not None:
         _check_model(layout, size)
     if invariant:

@@ -15,7 +15,7 @@ from rewarm.plan.plan import Plan
 from rewarm.plan.record import in_words
 from rewarm.plan.schedules import length_in_steps
 from rewarm.plan.stage import StagePlan
-from rewarm.replay import Tape
+from rewarm.replay import SourcePart, Tape
 from rewarm.schedules import Constant, Linear, Piecewise, Segment
 
 Arguments = TypeVar("Arguments")
@@ -165,6 +165,7 @@ def blend(
     stream, length = stage.stream, stage.sequence_length
     new = stream.new_data()
     for source in new.mixture.shares:
+        _check_whole_text(stage, source, trainer)
         first = new.starts.get(source, 0) + new.mixture.counts(new.begin)[source]
         _check_begins(stage, source, first, files.tokens.get(source), trainer)
     if stream.replay is None:
@@ -177,6 +178,7 @@ def blend(
     for name, weight in replay.mixture.shares.items():
         tape = replay.tapes[name]
         for source, count in tape.data.counts(tape.length).items():
+            _check_whole_text(stage, source, trainer)
             if source in new.mixture.shares:
                 raise refusal(
                     stage,
@@ -220,6 +222,25 @@ def _not_expressible(stage: StagePlan, schedule: Piecewise, trainer: str) -> Cam
         "to the end",
         "use a cosine, constant, linear or wsd schedule, or `rewarm.integrations.lr_scheduler` there",
     )
+
+
+def _check_whole_text(stage: StagePlan, source: str, trainer: str) -> None:
+    """Refuse what a blend of token files cannot leave out or keep in its order."""
+    text, _ = stage.campaign.leaves()[source]
+    if text.part != SourcePart():
+        raise refusal(
+            stage,
+            f"the part of data.{source} that range, split or use leave",
+            f"a blend of {trainer} reads all of its token files",
+            "put that part into a dataset of its own",
+        )
+    if text.order == "sequential":
+        raise refusal(
+            stage,
+            f'data.{source}.order = "sequential"',
+            f"a blend of {trainer} shuffles",
+            "leave the order out, if it need not be as stored",
+        )
 
 
 def _check_begins(

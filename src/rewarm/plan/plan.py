@@ -5,7 +5,6 @@ The plan is all that training needs to know; nothing in it depends on a machine.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 
 from rewarm.campaign.campaign import Campaign
 from rewarm.campaign.load import LoadedCampaign
@@ -92,18 +91,6 @@ class Plan:
         """Return where a value was written; the file for a default."""
         return self.loaded.origins.get(key, str(self.loaded.path))
 
-    @property
-    def epochs(self) -> "dict[tuple[str, str], Fraction | None]":
-        """For each stage folder and source: how often its tokens are read by the end, if known."""
-        declared = {name: text.tokens for name, (text, _) in self.campaign.leaves().items()}
-        found: dict[tuple[str, str], Fraction | None] = {}
-        for stage in self.stages:
-            for source, count in stage.ledger().items():
-                tokens = declared[source]
-                read = Fraction(count.new * stage.sequence_length)
-                found[stage.folder, source] = read / tokens.amount if tokens else None
-        return found
-
 
 def make_plan(loaded: LoadedCampaign) -> Plan:
     """Resolve a campaign.
@@ -130,7 +117,7 @@ def make_plan(loaded: LoadedCampaign) -> Plan:
         loaded=loaded,
         arms=arms,
         stages=tuple(unique.values()),
-        datasets=_datasets(loaded.campaign),
+        datasets=datasets_as_met(loaded.campaign),
         size=size,
     )
     _check_evaluation(plan)
@@ -141,8 +128,8 @@ def _place(loaded: LoadedCampaign, arm: str, stage: str) -> str:
     return f"stages.{stage}" if len(loaded.arms) == 1 else f"arm {arm!r}, stages.{stage}"
 
 
-def _datasets(campaign: Campaign) -> tuple[str, ...]:
-    """Order the datasets as the model meets them; those that no stage reads come last."""
+def datasets_as_met(campaign: Campaign) -> tuple[str, ...]:
+    """Return the datasets in the order in which the model meets them; those that no stage reads come last."""
     met: dict[str, None] = dict.fromkeys(campaign.history)
     for stage in campaign.stages:
         met |= dict.fromkeys(stage.data or ())
@@ -153,11 +140,14 @@ def _datasets(campaign: Campaign) -> tuple[str, ...]:
 def _check_evaluation(plan: Plan) -> None:
     """Refuse a final window that is longer than a stage, and cadences below one step."""
     final_steps = plan.campaign.evaluation.final_steps
+    is_written = "evaluation.final_steps" in plan.loaded.origins
     for stage in plan.stages:
         plan.evaluation_steps(stage)
         plan.checkpoint_steps(stage)
         if final_steps > stage.steps:
             raise CampaignError(
-                f"{plan.origin('evaluation.final_steps')}: evaluation.final_steps = {final_steps:,} is "
-                f"longer than stage {stage.name!r}, which has {stage.steps:,} steps; set it to at most that"
+                f"{plan.origin('evaluation.final_steps')}: evaluation.final_steps = {final_steps:,}"
+                f"{'' if is_written else ' (the default)'} is longer than stage {stage.name!r}, which has "
+                f"{stage.steps:,} steps, fewer than its final loss is to be the mean of; set it to at most "
+                "that in [evaluation]"
             )

@@ -93,6 +93,11 @@ class StagePlan:
         before = self.parent.ledger(self.start_step) if self.parent else {}
         return add_counts(before, self.counts(steps))
 
+    def read_as_new(self) -> dict[str, int]:
+        """Return the sequences of each source read as new by its end, the declared history included."""
+        seen = _seen(self.campaign, self, self.steps)
+        return {source: count.new for source, count in seen.items()}
+
 
 def plan_stage(campaign: Campaign, stage: Stage, parent: StagePlan | None) -> StagePlan:
     """Resolve one stage.
@@ -287,7 +292,6 @@ def _key(
     if campaign.tokenizer.train is not None:
         for dataset in campaign.tokenizer.train.on:
             sources |= set(campaign.data[dataset].leaves(dataset))
-    leaves = campaign.leaves()
     content: dict[str, Any] = {
         "format": KEY_FORMAT,
         "name": stage.name,
@@ -298,44 +302,21 @@ def _key(
         "tokenizer": campaign.tokenizer.model_dump(mode="json"),
         "optimizer": campaign.optimizer.model_dump(mode="json"),
         "precision": campaign.training.precision,
-        "sources": {
-            source: leaves[source][0].model_dump(mode="json", include={"train", "source", "text"})
-            # Only where they are given, so that campaigns of text keep their keys.
-            | leaves[source][0].model_dump(
-                mode="json", include={"train_tokens", "index_maps"}, exclude_none=True
-            )
-            for source in sorted(sources)
-        },
+        "sources": {source: _source_json(campaign, source) for source in sorted(sources)},
         "parent": parent.key if parent else None,
         "start_step": start_step,
         "steps": steps,
         "optimizer_state": stage.optimizer,
         "schedule": schedule.to_json(),
-        "stream": _stream_json(stream),
+        "stream": stream.to_json(),
     }
+    if campaign.training.documents != "joined":
+        content["documents"] = campaign.training.documents
     return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def _stream_json(stream: Stream) -> dict[str, Any]:
-    """Describe a data order completely."""
-    described: dict[str, Any] = {"new": _data_json(stream.new), "begin": stream.begin}
-    if stream.replay is not None:
-        described |= {
-            "share": str(stream.replay.share),
-            "replay": [[name, str(weight)] for name, weight in stream.replay.mixture.weights],
-            "tapes": {
-                name: {
-                    "data": _data_json(tape.data),
-                    "length": tape.length,
-                    "cursor": tape.cursor,
-                    "shuffle_seed": tape.shuffle_seed,
-                }
-                for name, tape in stream.replay.tapes.items()
-            },
-        }
-    return described
-
-
-def _data_json(data: NewData) -> dict[str, Any]:
-    weights = [[name, str(weight)] for name, weight in data.mixture.weights]
-    return {"weights": weights, "starts": dict(data.starts), "begin": data.begin}
+def _source_json(campaign: Campaign, source: str) -> dict[str, Any]:
+    """Describe a source: its text, and how it is read as far as that is not shuffled and as a whole."""
+    text = campaign.leaves()[source][0]
+    order = {} if text.order == "shuffled" else {"order": text.order}
+    return campaign.identity_of(source) | order | text.part.to_json()

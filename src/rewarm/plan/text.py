@@ -1,7 +1,6 @@
 """The plan for people: tables, a drawing of the learning rate, and warnings, for the terminal."""
 
 from collections.abc import Mapping
-from fractions import Fraction
 
 from rich.console import Console
 from rich.table import Table
@@ -10,11 +9,13 @@ from rewarm.campaign.hub import hub_name, local_path, model_folder, model_names,
 from rewarm.campaign.quantities import percent
 from rewarm.plan.cost import Cost, saving
 from rewarm.plan.drawing import distinct_lines, draw_learning_rate
+from rewarm.plan.epochs import epoch_warnings, epochs_of, in_tokens
 from rewarm.plan.model import FLOPS_RULE
 from rewarm.plan.plan import Plan
 from rewarm.plan.record import in_words
 from rewarm.plan.schedules import length_in_steps
 from rewarm.plan.stage import StagePlan
+from rewarm.replay import Count
 
 
 def print_plan(
@@ -26,8 +27,8 @@ def print_plan(
         console: where to.
         plan: the plan.
         cost: what it takes.
-        sizes: tokens of each source, as far as prepared or declared.
-        notes: what is not there yet, one line each.
+        sizes: tokens of each source, as far as prepared or declared, and of datasets with domains.
+        notes: what else there is to say, such as what is not there yet; one line each.
     """
     campaign = plan.campaign
     console.print(f"[bold]{campaign.name}[/bold]  ({plan.loaded.path})")
@@ -44,8 +45,11 @@ def print_plan(
     for arms, line in distinct_lines(plan).items():
         console.print(draw_learning_rate(arms, line, width=min(console.width, 100)), markup=False)
     _print_cost(console, plan, cost)
-    found = [*warmup_warnings(plan), *epoch_warnings(plan, sizes), *memory_warnings(plan, cost)]
-    found += download_notes(plan)
+    found = [
+        *warmup_warnings(plan),
+        *epoch_warnings(plan, in_tokens(sizes)),
+        *download_notes(plan),
+    ]
     for warning in [*found, *notes]:
         console.print(f"[yellow]note:[/yellow] {warning}")
 
@@ -60,24 +64,6 @@ def warmup_warnings(plan: Plan) -> list[str]:
             if steps == 0:
                 found.append(
                     f"{stage.folder} has {stage.steps:,} steps, so its warmup of {warmup} is none"
-                )
-    return found
-
-
-def epoch_warnings(plan: Plan, sizes: Mapping[str, int]) -> list[str]:
-    """Return what repeats: sources read more than once, and replay that comes round again."""
-    found: list[str] = []
-    for stage in plan.stages:
-        for source in stage.stream.new.mixture.shares:
-            epochs = _epochs(stage, source, sizes)
-            if epochs is not None and epochs > 1:
-                found.append(f"{stage.folder} reads {source} up to epoch {float(epochs):.2f}")
-        for name, count in stage.stream.tape_counts(stage.steps * stage.batch_sequences).items():
-            assert stage.stream.replay is not None, "only a replay has tapes"
-            times = Fraction(count, stage.stream.replay.tapes[name].length)
-            if times > 1:
-                found.append(
-                    f"{stage.folder} replays what {name} read {float(times):.1f} times over"
                 )
     return found
 
@@ -163,25 +149,28 @@ def _data_table(plan: Plan, sizes: Mapping[str, int]) -> Table:
         left = column in ("stage", "source")
         table.add_column(column, justify="left" if left else "right", overflow="fold")
     for stage in plan.stages:
-        total = stage.steps * stage.batch_sequences
-        for source, count in stage.counts().items():
-            epochs = _epochs(stage, source, sizes)
+        epochs = epochs_of(stage, in_tokens(sizes))
+        total, counts = stage.steps * stage.batch_sequences, stage.counts()
+        for source, count in (counts | _by_dataset(counts)).items():
             table.add_row(
                 stage.folder,
-                source,
+                source if source in counts else f"{source}, all domains",
                 f"{count.new * stage.sequence_length:,}",
                 f"{count.replayed * stage.sequence_length:,}",
                 f"{count.total / total:.2%}",
-                "?" if epochs is None else f"{float(epochs):.2f}",
+                f"{float(epochs[source].times):.2f}" if source in epochs else "?",
             )
     return table
 
 
-def _epochs(stage: StagePlan, source: str, sizes: Mapping[str, int]) -> Fraction | None:
-    """Return how often a source's tokens were read as new by the end of a stage; None if unknown."""
-    if source not in sizes:
-        return None
-    return Fraction(stage.ledger()[source].new * stage.sequence_length, sizes[source])
+def _by_dataset(counts: Mapping[str, Count]) -> dict[str, Count]:
+    """Return the counts of the datasets that have domains, over all of these."""
+    datasets: dict[str, Count] = {}
+    for source, count in counts.items():
+        dataset, slash, _ = source.partition("/")
+        if slash:
+            datasets[dataset] = datasets.get(dataset, Count()) + count
+    return datasets
 
 
 def _print_cost(console: Console, plan: Plan, cost: Cost) -> None:

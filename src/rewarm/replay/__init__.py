@@ -13,7 +13,9 @@ Everything is a function of the position. No torch, no state, no random draws.
 
 from rewarm.replay.ledger import Count, add_counts, composition, reservoir_shares
 from rewarm.replay.mixture import Mixture, Split
-from rewarm.replay.permutation import EpochOrder, Permutation, derive_key
+from rewarm.replay.order import EpochOrder, OrderKind
+from rewarm.replay.part import SourcePart
+from rewarm.replay.permutation import Permutation, derive_key
 from rewarm.replay.stream import Draw, NewData, Replay, Stream, Tape
 
 __all__ = [
@@ -22,8 +24,10 @@ __all__ = [
     "EpochOrder",
     "Mixture",
     "NewData",
+    "OrderKind",
     "Permutation",
     "Replay",
+    "SourcePart",
     "Split",
     "Stream",
     "Tape",

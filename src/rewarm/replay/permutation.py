@@ -1,10 +1,16 @@
 """Shuffled orders that are computed, not stored: a keyed permutation of 0 … length-1 in constant memory.
 
 The place of one index is found without touching the others, so position 10^12 costs what position 0 costs.
+`keyed_number` and `network` take a whole batch at once where they are given arrays.
 """
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeAlias
+
+Numbers: TypeAlias = Any
+"""A whole number, or an array of numpy.uint64: the arithmetic is the same, and numpy is not needed for it."""
 
 _ROUNDS = 6
 _MASK64 = (1 << 64) - 1
@@ -22,7 +28,41 @@ def derive_key(*parts: str | int) -> int:
     return int.from_bytes(digest[:8], "little")
 
 
-def _mix(value: int) -> int:
+def keyed_number(key: Numbers, counter: Numbers) -> Numbers:
+    """Return the 64-bit number that a key gives at a counter.
+
+    Args:
+        key: below 2^64.
+        counter: from 0.
+
+    Source: SplitMix64 (Steele, Lea and Flood, 2014), whose n-th state is key + (n + 1) · 0x9E37….
+    """
+    return _mix(key + ((counter + 1) * 0x9E3779B97F4A7C15 & _MASK64) & _MASK64)
+
+
+def round_keys(key: Numbers) -> list[Numbers]:
+    """Return the keys of the rounds of a network."""
+    return [keyed_number(key, number) for number in range(_ROUNDS)]
+
+
+def network(value: Numbers, bits: int, keys: list[Numbers]) -> Numbers:
+    """Permute the numbers of `bits` bits by a Feistel network; its halves may differ by one bit in width.
+
+    Args:
+        value: below 2^bits.
+        bits: width, from 0 to 64.
+        keys: from `round_keys`; where the value is an array, so may each of them be.
+    """
+    right_bits = bits // 2
+    left_bits = bits - right_bits
+    left, right = value >> right_bits, value & ((1 << right_bits) - 1)
+    for key in keys:
+        left, right = right, left ^ (_mix(right ^ key) & ((1 << left_bits) - 1))
+        left_bits, right_bits = right_bits, left_bits
+    return left << right_bits | right
+
+
+def _mix(value: Numbers) -> Numbers:
     """Scramble 64 bits (the finaliser of SplitMix64)."""
     value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9 & _MASK64
     value = (value ^ (value >> 27)) * 0x94D049BB133111EB & _MASK64
@@ -44,15 +84,20 @@ class Permutation:
     """How many indices there are, at least 1."""
     key: int
     """Which permutation; see `derive_key`."""
-    _round_keys: tuple[int, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.length < 1:
             raise ValueError(f"a permutation needs at least one index, not {self.length}")
-        keys = tuple(
-            _mix(self.key + (r + 1) * 0x9E3779B97F4A7C15 & _MASK64) for r in range(_ROUNDS)
-        )
-        object.__setattr__(self, "_round_keys", keys)
+
+    @cached_property
+    def bits(self) -> int:
+        """Width of the network."""
+        return (self.length - 1).bit_length()
+
+    @cached_property
+    def keys(self) -> list[int]:
+        """The keys of its rounds."""
+        return round_keys(self.key)
 
     def __call__(self, index: int) -> int:
         """Return where `index` goes.
@@ -62,52 +107,7 @@ class Permutation:
         """
         if not 0 <= index < self.length:
             raise IndexError(f"index {index} is outside 0 … {self.length - 1}")
-        if self.length == 1:
-            return 0
-        bits = (self.length - 1).bit_length()
-        image = self._feistel(index, bits)
+        image: int = network(index, self.bits, self.keys)
         while image >= self.length:
-            image = self._feistel(image, bits)
+            image = network(image, self.bits, self.keys)
         return image
-
-    def _feistel(self, value: int, bits: int) -> int:
-        """Permute the numbers of `bits` bits; the halves may differ by one bit in width."""
-        right_bits = bits // 2
-        left_bits = bits - right_bits
-        left, right = value >> right_bits, value & ((1 << right_bits) - 1)
-        for key in self._round_keys:
-            left, right = right, left ^ (_mix(right ^ key) & ((1 << left_bits) - 1))
-            left_bits, right_bits = right_bits, left_bits
-        return left << right_bits | right
-
-
-class EpochOrder:
-    """Which stored sequence of a dataset comes n-th, over as many epochs as are read.
-
-    Sequence n is number n mod N of epoch n div N; each epoch has its own permutation, keyed by the campaign's
-    seed, the dataset's name and the epoch. The order therefore does not depend on budgets, batch sizes,
-    ranks, or what other datasets there are.
-
-    >>> order = EpochOrder(seed=1234, name="english", length=5)
-    >>> sorted(order(n) for n in range(5)) == sorted(order(n) for n in range(5, 10))
-    True
-    """
-
-    def __init__(self, *, seed: int, name: str, length: int) -> None:
-        self.length = length
-        self._seed = seed
-        self._name = name
-        self._epochs: dict[int, Permutation] = {}
-
-    def __call__(self, index: int) -> int:
-        """Return the number of the stored sequence that is read as the `index`-th, counted from 0."""
-        epoch, place = divmod(index, self.length)
-        permutation = self._epochs.get(epoch)
-        if permutation is None:
-            key = derive_key(self._seed, self._name, epoch)
-            permutation = Permutation(self.length, key)
-            # New data and replay read at two places, so a handful of epochs is live at a time.
-            if len(self._epochs) >= 8:
-                self._epochs.clear()
-            self._epochs[epoch] = permutation
-        return permutation(place)

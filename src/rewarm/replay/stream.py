@@ -7,7 +7,7 @@ number; batch sizes, ranks and budgets only decide which positions are asked for
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rewarm.replay.ledger import Count
 from rewarm.replay.mixture import Mixture, Split
@@ -46,6 +46,11 @@ class NewData:
         before, after = self.mixture.counts(self.begin), self.mixture.counts(self.begin + length)
         return {source: after[source] - before[source] for source in after}
 
+    def to_json(self) -> dict[str, Any]:
+        """Describe everything that decides what comes at a position."""
+        weights = [[name, str(weight)] for name, weight in self.mixture.weights]
+        return {"weights": weights, "starts": dict(self.starts), "begin": self.begin}
+
 
 @dataclass(frozen=True)
 class Tape:
@@ -77,6 +82,18 @@ class Tape:
         """Return how many of the first `length` replayed sequences come from each source."""
         before, after = self._prefix(self.cursor), self._prefix(self.cursor + length)
         return {source: after[source] - before[source] for source in after}
+
+    def to_json(self, name: str) -> dict[str, Any]:
+        """Describe everything that decides what comes at a place; `name` is what the replay calls the tape."""
+        described = {
+            "data": self.data.to_json(),
+            "length": self.length,
+            "cursor": self.cursor,
+            "shuffle_seed": self.shuffle_seed,
+        }
+        # The tape's own name counts where it is part of a key, and is mostly the one that the replay has.
+        own = self.shuffle_seed is not None and self.name != name
+        return described | ({"name": self.name} if own else {})
 
     def _prefix(self, end: int) -> dict[str, int]:
         laps, rest = divmod(end, self.length)
@@ -178,6 +195,18 @@ class Stream:
             for source, replayed in tape.counts(count).items():
                 found[source] = found.get(source, Count()) + Count(replayed=replayed)
         return found
+
+    def to_json(self) -> dict[str, Any]:
+        """Describe everything that decides what comes at a position, but for the orders within the sources."""
+        described: dict[str, Any] = {"new": self.new.to_json(), "begin": self.begin}
+        if self.replay is not None:
+            tapes = self.replay.tapes
+            described |= {
+                "share": str(self.replay.share),
+                "replay": [[name, str(weight)] for name, weight in self.replay.mixture.weights],
+                "tapes": {name: tape.to_json(name) for name, tape in tapes.items()},
+            }
+        return described
 
     def _num_replayed(self, length: int) -> int:
         return self._split.count(self.begin + length) - self._split.count(self.begin)

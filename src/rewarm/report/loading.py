@@ -20,6 +20,7 @@ from rewarm.runs.records import (
     EvalRecord,
     EventRecord,
     ExitRecord,
+    OverlapRecord,
     ResolvedRecord,
     RunRecord,
     SampleRecord,
@@ -29,7 +30,7 @@ from rewarm.runs.records import (
     ThroughputRecord,
 )
 
-_R = TypeVar("_R", ResolvedRecord, ExitRecord, StageRecord, StageResult)
+_R = TypeVar("_R", ResolvedRecord, ExitRecord, OverlapRecord, StageRecord, StageResult)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +120,8 @@ class Run:
     """Every value of the campaign and its provenance; None if the folder does not have it."""
     exit: ExitRecord | None
     """How the last process ended; None while one works, or after a crash."""
+    overlap: OverlapRecord | None = None
+    """How much of the validation text is training text; None if it was not measured."""
     stages: dict[str, StageRun]
     """Every stage by the name of its folder; a parent comes before its children."""
 
@@ -147,6 +150,7 @@ def read_run(path: Path) -> Run:
         record=record,
         resolved=_read_if_there(folder.resolved, ResolvedRecord),
         exit=_read_if_there(folder.exit, ExitRecord),
+        overlap=_read_if_there(folder.overlap, OverlapRecord),
         stages={
             stage.folder: _read_stage(folder.stage(stage.folder), stage) for stage in record.stages
         },

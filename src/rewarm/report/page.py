@@ -25,6 +25,7 @@ from rewarm.report.audit import StageAudit, replay_audit
 from rewarm.report.curves import LONGEST_POINTS
 from rewarm.report.frame import stage_label
 from rewarm.report.loading import Run, read_run
+from rewarm.report.overlap import overlap_caption, overlap_columns, overlap_rows
 from rewarm.report.styles import ArmStyle, arm_styles
 from rewarm.report.tables import Headline, headline, trained_tokens
 from rewarm.report.verdict import verdict
@@ -79,6 +80,18 @@ class AuditView:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OverlapView:
+    """How much of the validation text is training text."""
+
+    caption: str
+    """What the columns mean."""
+    columns: list[str]
+    """Titles."""
+    rows: list[list[str]]
+    """Cells."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunView:
     """All that the page says of one run, in the order in which it is shown."""
 
@@ -96,6 +109,8 @@ class RunView:
     """The figures that have something to show, by name."""
     audits: list[AuditView]
     """Planned against read."""
+    overlap: OverlapView | None
+    """How much of the validation text is training text; None if it was not measured."""
     stages: list[sections.StageLine]
     """The stages."""
     prompts: list[sections.Prompt]
@@ -190,12 +205,24 @@ def _view(run: Run, place: int, styles: dict[str, ArmStyle]) -> RunView:
         table=headline(run),
         figures=_figures(run, anchor, styles),
         audits=[AuditView(label=stage_label(run, a.folder), audit=a) for a in replay_audit(run)],
+        overlap=_overlap(run),
         stages=sections.stage_lines(run),
         prompts=sections.prompts(run),
         left_out=sections.left_out(run),
         events=sections.events(run),
         provenance=sections.provenance(run),
         unfinished=sections.unfinished(run),
+    )
+
+
+def _overlap(run: Run) -> OverlapView | None:
+    """Return the table of the overlap, if there is one."""
+    if run.overlap is None:
+        return None
+    return OverlapView(
+        caption=overlap_caption(run.overlap),
+        columns=overlap_columns(run.overlap),
+        rows=overlap_rows(run.overlap),
     )
 
 

@@ -87,6 +87,11 @@ class RunFolder:
         return self.path / "plan.json"
 
     @property
+    def overlap(self) -> Path:
+        """An `OverlapRecord`: how much of the validation text is training text; if it was measured."""
+        return self.path / "overlap.json"
+
+    @property
     def annealings(self) -> Path:
         """One line for each annealed branch that was asked for after the fact."""
         return self.path / "annealings.jsonl"

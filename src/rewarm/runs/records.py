@@ -8,6 +8,18 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+EventKind = Literal[
+    "started",
+    "resumed",
+    "restarted",
+    "interrupted",
+    "damaged",
+    "warning",
+    "left out",
+    "finished",
+]
+"""What an event can be."""
+
 
 class Record(BaseModel):
     """A frozen value that is read back as strictly as it was written."""
@@ -69,7 +81,7 @@ class EventRecord(Record):
     """Time, UTC, ISO 8601."""
     step: int
     """Step at which it happened."""
-    kind: Literal["started", "resumed", "interrupted", "damaged", "warning", "left out", "finished"]
+    kind: EventKind
     """What kind of event."""
     message: str
     """What happened."""
@@ -217,3 +229,75 @@ class ResolvedRecord(Record):
     """What makes bits differ: device, threads, precision, versions."""
     hub_commits: dict[str, str | None] = {}
     """For each `model.from` and `tokenizer.from`, as written: its commit on the hub; None for what is local."""
+
+
+ALL_TRAINING = "*"
+"""In an `OverlapRecord`: all training text of the campaign together."""
+
+
+class OverlapCount(Record):
+    """How much of one validation set is in some training text."""
+
+    validation: str
+    """The validation set, by dataset."""
+    train: str
+    """The training text: a source, a dataset with all its domains, or `ALL_TRAINING`."""
+    documents: int
+    """Documents of the validation set."""
+    tokens: int
+    """Its tokens."""
+    exact: int
+    """Documents whose words, in their order, are also those of a training document."""
+    near: int
+    """Documents with a near-duplicate, and no exact one."""
+    ngram: int
+    """Documents of whose n-grams more than the limit are somewhere in the training text."""
+    ngram_share: float
+    """Share of all documents' different n-grams that are somewhere in the training text."""
+    concerned_documents: int
+    """Documents with any of the three."""
+    concerned_tokens: int
+    """Their tokens."""
+
+
+class OverlapFound(Record):
+    """One validation document that is also training text."""
+
+    validation: str
+    """The validation set, by dataset."""
+    document: int
+    """Its number in the prepared tokens, from 0."""
+    begins: str
+    """How its text begins."""
+    train: str
+    """The training text, as in `OverlapCount`; all of it only where no part alone is over the limit."""
+    train_document: int
+    """Number of the training document; for n-grams, of one that has the most that none before it has.
+    It is in `train_source`."""
+    train_source: str
+    """The source that `train_document` is counted in."""
+    kind: Literal["exact", "near", "ngram"]
+    """What was found."""
+    value: float
+    """Jaccard similarity (1 if exact), or the share of its n-grams."""
+
+
+class OverlapRecord(Record):
+    """How much of the validation text is training text, measured for certain prepared tokens."""
+
+    train: dict[str, str]
+    """Fingerprints of the training tokens, by source."""
+    validation: dict[str, str]
+    """Fingerprints of the validation tokens, by dataset."""
+    shingle_words: int
+    """Words of the runs that near-duplicates share."""
+    jaccard: float
+    """Jaccard similarity of these from which on documents are near-duplicates."""
+    ngram_words: int
+    """Words of an n-gram."""
+    ngram_limit: float
+    """Share of n-grams in training text above which a document counts."""
+    counts: list[OverlapCount]
+    """Every validation set against every training text."""
+    found: list[OverlapFound]
+    """The documents concerned."""

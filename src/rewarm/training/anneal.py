@@ -35,7 +35,12 @@ def _load_without_annealings(run: RunFolder) -> LoadedCampaign:
 
 def with_recorded_annealings(loaded: LoadedCampaign, run: RunFolder) -> LoadedCampaign:
     """Add the branches that a run was asked for earlier."""
-    return with_annealings(loaded, read_records(run.annealings, Annealing))
+    return with_annealings(loaded, _recorded(run))
+
+
+def _recorded(run: RunFolder) -> list[Annealing]:
+    """Return the branches, each once: of the ranks that torchrun starts every one may have recorded it."""
+    return list(dict.fromkeys(read_records(run.annealings, Annealing)))
 
 
 def find_annealing(
@@ -99,7 +104,7 @@ def record_annealing(run: RunFolder, annealing: Annealing) -> LoadedCampaign:
     Raises:
         CampaignError: it cannot be carried out, or another branch has its name; nothing was recorded.
     """
-    recorded = list(read_records(run.annealings, Annealing))
+    recorded = _recorded(run)
     if annealing in recorded:
         return load_run(run)
     loaded = with_annealings(_load_without_annealings(run), [*recorded, annealing])

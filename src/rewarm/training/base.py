@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from rewarm.campaign import PRESETS
-from rewarm.engine.tensor_parts import TensorSource
 from rewarm.engine.world import derive_seed
 from rewarm.errors import MismatchError
 from rewarm.models.build import PresetWeights, preset_config
-from rewarm.models.empty import empty_model, shapes_of
+from rewarm.models.empty import empty_model
 from rewarm.models.folder import open_folder
 from rewarm.models.hub import local_model_folder
 from rewarm.plan import StagePlan
+from rewarm.tensors.held import shapes_of
+from rewarm.tensors.source import TensorSource
 from rewarm.training.job import Job
 
 

@@ -14,14 +14,16 @@ from rich.console import Console
 
 from rewarm import __version__
 from rewarm.data.datasets import PreparedData
-from rewarm.engine.ranks import Ranks, is_lost_connection
+from rewarm.engine.ranks import Ranks
 from rewarm.engine.world import World, fingerprint
 from rewarm.errors import MismatchError, NumericsError, RewarmError, StorageError
 from rewarm.plan import Plan
+from rewarm.plan.epochs import check_epochs
 from rewarm.plan.record import run_record
 from rewarm.runs.files import read_record, write_bytes, write_record
 from rewarm.runs.folder import RunFolder
 from rewarm.runs.lock import locked
+from rewarm.runs.overlap import check_overlap
 from rewarm.runs.records import ExitRecord, ResolvedRecord, RunRecord
 from rewarm.training.hub_commits import check_commits, recorded_commits
 from rewarm.training.job import Job
@@ -55,11 +57,14 @@ def train_campaign(
         require_bitwise: refuse to go on where the last bits would differ from one run.
 
     Raises:
+        DataError: more validation text is training text than the campaign allows, or that is not measured.
         LockedError: another process is at work in the folder.
         RankLostError: another rank did not answer.
         MismatchError: the campaign was changed since, or the data was.
+        CampaignError: a source would be read more often than its `max_epochs`.
         RewarmError: whatever else ends the training; it is recorded in `exit.json` as well.
     """
+    check_epochs(plan, data.num_windows)
     ranks = world.ranks
     with ExitStack() as held:
         ranks.first_alone(lambda: held.enter_context(locked(run)))
@@ -79,12 +84,17 @@ def _begin(
     plan: Plan, run: RunFolder, data: PreparedData, world: World, *, allow_changes: bool
 ) -> None:
     """Write down what is to be done."""
+    check_overlap(data.overlap, plan.campaign.evaluation.max_overlap)
     _check_changes(plan, run, allow_changes=allow_changes)
     check_commits(plan.loaded, run)
     run.exit.unlink(missing_ok=True)
     write_bytes(run.campaign_file, plan.loaded.text.encode())
     write_record(run.plan, run_record(plan))
     write_record(run.resolved, _resolved(plan, run, data, world))
+    if data.overlap is None:
+        run.overlap.unlink(missing_ok=True)  # what is there was measured on other tokens
+    else:
+        write_record(run.overlap, data.overlap)
 
 
 def _check_shared(run: RunFolder, ranks: Ranks) -> None:
@@ -129,16 +139,13 @@ def _train_stages(
                 reporter.skip(stage.tokens)
                 continue
             try:
-                train_stage(job, stage)
+                with world.ranks.naming_the_lost():
+                    train_stage(job, stage)
             except NumericsError as error:
                 raise NumericsError(f"{stage.folder}, {error}") from error
-            except Exception as error:
-                if world.ranks.size > 1 and is_lost_connection(error):
-                    raise world.ranks.lost(error) from error
-                raise
             seconds = reporter.stage_seconds
             reporter.say(
-                f"{stage.folder}: {stage.tokens:,} tokens in {clock(seconds)} "
+                f"{stage.folder}: {stage.tokens:,} tokens in {clock(seconds)} of steps "
                 f"({', '.join(plan.arms_of(stage))})"
             )
 

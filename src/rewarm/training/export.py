@@ -19,13 +19,13 @@ from rewarm.models.build import preset_config
 from rewarm.models.export import ExportType, FolderContent, write_model_folder
 from rewarm.models.folder import open_folder
 from rewarm.models.hub import local_model_folder
-from rewarm.models.source import TensorSource
 from rewarm.plan import StagePlan, make_plan
 from rewarm.plan.record import in_words
 from rewarm.replay import Count
 from rewarm.runs.files import read_record, read_records
 from rewarm.runs.folder import RunFolder
-from rewarm.runs.records import EvalRecord, ResolvedRecord, RunRecord, StageResult
+from rewarm.runs.records import EvalRecord, ResolvedRecord, RunRecord, StageResult, StepRecord
+from rewarm.tensors.source import TensorSource
 from rewarm.training.anneal import load_run
 from rewarm.training.model_card import Facts, LossChange, StageStory, model_card
 from rewarm.training.selection import find_stage, length_of
@@ -48,7 +48,7 @@ def export_stage(
         stage: name of the stage.
         arm: the arm; may be left out where only one stage of that name exists.
         at: where in the stage: percentage, steps or tokens; its last checkpoint if None.
-        out: the folder; `export/<stage>` in the run if None.
+        out: the folder; `export/<stage>-<key>` in the run if None, so that arms do not meet.
         dtype: `fp32` or `bf16`.
         prepared: folder of the tokens, where a trained tokenizer is; `prepared/<campaign>` if None.
 
@@ -75,7 +75,7 @@ def export_stage(
     )
     _check_tokenizer(tokenizer, saved)
     base = _base(planned, loaded, tokenizer)
-    out = run.exports / stage if out is None else out
+    out = run.exports / planned.folder if out is None else out
     facts = _facts(chosen, saved, base, load_from=out.name, dtype=export_type)
     content = FolderContent(
         tokenizer_json=tokenizer.path,
@@ -228,13 +228,15 @@ def _stories(run: RunFolder, record: RunRecord, last: StagePlan, step: int) -> l
     stories: list[StageStory] = []
     for stage, end in zip(lineage, ends, strict=True):
         losses, measured = _losses(run, stage, end, seen)
+        trained = _trained_steps(run, stage, end)
         replay = stage.stream.replay
         stories.append(
             StageStory(
                 name=stage.name,
                 steps=end,
                 of_steps=stage.steps,
-                tokens=end * stage.batch_tokens,
+                tokens=trained * stage.batch_tokens,
+                left_out=end - trained,
                 schedule=in_words(stage.schedule),
                 replay_share=replay.share if replay else Fraction(0),
                 optimizer=stage.stage.optimizer,
@@ -244,6 +246,12 @@ def _stories(run: RunFolder, record: RunRecord, last: StagePlan, step: int) -> l
         )
         seen |= set(stage.shares)
     return stories
+
+
+def _trained_steps(run: RunFolder, stage: StagePlan, step: int) -> int:
+    """Return how many steps up to one were trained on; one whose batch was left out has no record."""
+    records = read_records(run.stage(stage.folder).metrics, StepRecord)
+    return sum(record.step <= step for record in records)
 
 
 def _losses(

@@ -1,7 +1,8 @@
 """What a folder holds, in words, and whether every file of it is what its hashes say."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +12,34 @@ from rewarm.data.adopt import Adopted
 from rewarm.data.manifest import ADOPTED_SUFFIX, MANIFEST, manifest_path
 from rewarm.data.manifest_file import read_manifest
 from rewarm.data.shard_record import ShardRecord
+from rewarm.data.split_report import read_report
 from rewarm.data.store import TokenStore
 from rewarm.data.tokenizer import load_tokenizer
 from rewarm.engine.manifest import MANIFEST as CHECKPOINT_MANIFEST
-from rewarm.engine.manifest import Manifest, verify
+from rewarm.engine.manifest import Manifest, read, verify
 from rewarm.engine.retention import saved_steps
-from rewarm.errors import CampaignError
-from rewarm.runs.files import read_record
+from rewarm.errors import CampaignError, CheckpointError, RewarmError
+from rewarm.runs.files import read_record, read_records
 from rewarm.runs.folder import RunFolder, StageFolder
-from rewarm.runs.records import RunRecord, StageRecord, StageResult
+from rewarm.runs.records import EventRecord, RunRecord, StageRecord, StageResult
 from rewarm.runs.steps import steps_text
 from rewarm.training.progress import clock
 
 _PLACE = ("ranks", "layout", "micro_batch")
 _SHOWN_TOKENS = 48
 _SHOWN_SHARDS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """A token store or a checkpoint, compared with its hashes."""
+
+    path: Path
+    """Its folder."""
+    what: str
+    """What it is and how large; empty if it is damaged."""
+    damage: RewarmError | None = None
+    """What is wrong with it."""
 
 
 def token_stores(folder: Path) -> list[Path]:
@@ -38,34 +52,47 @@ def token_stores(folder: Path) -> list[Path]:
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Return every checkpoint in a folder."""
-    return sorted(path.parent for path in folder.rglob(CHECKPOINT_MANIFEST))
+    """Return every checkpoint in a folder, also those that have lost their manifest."""
+    with_manifest = {path.parent for path in folder.rglob(CHECKPOINT_MANIFEST)}
+    of_stages = {path for path in folder.glob("stages/*/checkpoints/step-*") if path.is_dir()}
+    return sorted(with_manifest | of_stages)
 
 
-def verify_all(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Check the hashes of every token store and checkpoint in a folder.
-
-    Yields:
-        Each folder that is intact, and what it is.
+def verify_all(folders: Sequence[Path]) -> Iterator[Checked]:
+    """Check the hashes of every token store and checkpoint in some folders, whatever is wrong with others.
 
     Raises:
-        CampaignError: there is nothing to verify.
-        DataError: a token store is damaged.
-        CheckpointError: a checkpoint is damaged.
+        CampaignError: there is nothing to verify in one of them; nothing was checked.
     """
-    stores, saved = token_stores(folder), checkpoints(folder)
-    if not stores and not saved:
-        raise CampaignError(
-            f"{folder}: holds neither tokens nor checkpoints, so there is nothing to verify"
-        )
-    for path in stores:
-        store = TokenStore.open(path)
-        store.verify()
-        yield path, f"tokens: {store.tokens:,} in {store.documents:,} documents"
-    for path in saved:
-        manifest = verify(path)
-        size = sum(file.num_bytes for file in manifest.files.values())
-        yield path, f"checkpoint: {len(manifest.files)} files, {size:,} bytes"
+    found = [(folder, token_stores(folder), checkpoints(folder)) for folder in folders]
+    for folder, stores, saved in found:
+        if not stores and not saved:
+            raise CampaignError(
+                f"{folder}: holds neither tokens nor checkpoints, so there is nothing to verify"
+            )
+    for _, stores, saved in found:
+        for path in stores:
+            yield _checked(path, _verify_store)
+        for path in saved:
+            yield _checked(path, _verify_checkpoint)
+
+
+def _checked(path: Path, check: Callable[[Path], str]) -> Checked:
+    try:
+        return Checked(path=path, what=check(path))
+    except RewarmError as error:
+        return Checked(path=path, what="", damage=error)
+
+
+def _verify_store(path: Path) -> str:
+    store = TokenStore.open(path)
+    store.verify()
+    return f"tokens: {store.tokens:,} in {store.documents:,} documents"
+
+
+def _verify_checkpoint(path: Path) -> str:
+    manifest = verify(path)
+    return f"checkpoint: {len(manifest.files)} files, {manifest.num_bytes:,} bytes"
 
 
 def describe(folder: Path) -> Iterator[str]:
@@ -76,7 +103,7 @@ def describe(folder: Path) -> Iterator[str]:
     """
     if (folder / "plan.json").exists():
         yield from _describe_run(RunFolder(folder))
-    elif (folder / CHECKPOINT_MANIFEST).exists():
+    elif (folder / CHECKPOINT_MANIFEST).exists() or (folder / "state.json").exists():
         yield from _describe_checkpoint(folder)
     elif stores := token_stores(folder):
         for path in stores:
@@ -91,23 +118,56 @@ def _describe_run(run: RunFolder) -> Iterator[str]:
     for stage in record.stages:
         yield f"  {stage.folder}  {stage.steps:,} steps  {_progress(run.stage(stage.folder), stage)}"
         yield f"    {stage.schedule_text}"
+        yield from _restarts(run.stage(stage.folder))
+        yield from _damaged(run.stage(stage.folder))
+
+
+def _restarts(folder: StageFolder) -> Iterator[str]:
+    """Say how often the ranks were started afresh in a stage, and why the last time."""
+    found = [
+        event for event in read_records(folder.events, EventRecord) if event.kind == "restarted"
+    ]
+    if found:
+        times = "once" if len(found) == 1 else f"{len(found):,} times"
+        yield f"    restarted {times}, the last time at {found[-1].at}: {found[-1].message}"
 
 
 def _progress(folder: StageFolder, stage: StageRecord) -> str:
-    """Say how far a stage is: its losses, or its newest checkpoint, which is not verified here."""
+    """Say how far a stage is: its losses, or its newest checkpoint."""
     if folder.result.exists():
         result = read_record(folder.result, StageResult)
         losses = ", ".join(f"{name} {loss:.3f}" for name, loss in result.final.items())
         without = f"; {steps_text(result.left_out)} left out" if result.left_out else ""
         return f"finished: {losses}{without}"
     saved = saved_steps(folder.checkpoints)
-    if not saved:
-        return "begun, no checkpoint yet" if folder.record.exists() else "not begun"
-    manifest = folder.checkpoint(saved[-1]) / CHECKPOINT_MANIFEST
-    age = (
-        f", saved {clock(time.time() - manifest.stat().st_mtime)} ago" if manifest.exists() else ""
-    )
-    return f"at step {saved[-1]:,} ({saved[-1] / stage.steps:.0%}){age}"
+    whole = [step for step in saved if _damage(folder.checkpoint(step)) is None]
+    if not whole:
+        begun = f"begun, no {'intact ' if saved else ''}checkpoint{'' if saved else ' yet'}"
+        return begun if folder.record.exists() else "not begun"
+    manifest = folder.checkpoint(whole[-1]) / CHECKPOINT_MANIFEST
+    age = clock(time.time() - manifest.stat().st_mtime)
+    return f"at step {whole[-1]:,} ({whole[-1] / stage.steps:.0%}), saved {age} ago"
+
+
+def _damaged(folder: StageFolder) -> Iterator[str]:
+    """Name the checkpoints of a stage that are seen to be damaged, and what is wrong with each."""
+    for step in saved_steps(folder.checkpoints):
+        if (damage := _damage(folder.checkpoint(step))) is not None:
+            yield f"    damaged: {damage}"
+
+
+def _damage(checkpoint: Path) -> str | None:
+    """Return what is wrong with a checkpoint as far as its sizes tell; its hashes would take too long."""
+    try:
+        for name, file in read(checkpoint / CHECKPOINT_MANIFEST).files.items():
+            num_bytes = (checkpoint / name).stat().st_size
+            if num_bytes != file.num_bytes:
+                return f"{checkpoint / name}: it has {num_bytes:,} bytes, {file.num_bytes:,} were written"
+    except CheckpointError as error:
+        return str(error)
+    except OSError as error:
+        return f"{error.filename or checkpoint}: cannot be read ({error.strerror})"
+    return None
 
 
 def _describe_checkpoint(folder: Path) -> Iterator[str]:
@@ -169,6 +229,8 @@ def _describe_store(place: Path) -> Iterator[str]:
     yield (
         f"{place}: {manifest.tokens:,} tokens ({manifest.dtype}), {manifest.documents:,} documents{text}"
     )
+    report = read_report(manifest_path(place).parent)
+    yield from (f"  {line}" for line in (report.left_out_lines() if report else ()))
     yield f"  tokenizer {manifest.tokenizer[:16]}…, fingerprint {manifest.fingerprint[:16]}…"
     path = manifest_path(place)
     if path.name != MANIFEST:

@@ -80,10 +80,13 @@ class Job:
 
     def batches(self, stage: StagePlan, data_rank: int) -> Batches:
         """Return the batches of a stage, and of them the rows of a data-parallel rank."""
+        leaves = stage.campaign.leaves()
         return Batches(
             rows=rows_of(self.layout(stage), data_rank, stage.batch_sequences),
             stream=stage.stream,
-            stores=self.data.train,
+            stores=self.data.windows,
+            orders={source: text.order for source, (text, _) in leaves.items()},
+            parts={source: text.part for source, (text, _) in leaves.items()},
             seed=stage.campaign.seed,
             batch_sequences=stage.batch_sequences,
             sequence_length=stage.sequence_length,

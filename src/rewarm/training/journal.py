@@ -4,17 +4,12 @@ import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel
 
 from rewarm.runs.files import append_record, keep_lines_until, write_record
 from rewarm.runs.folder import StageFolder
-from rewarm.runs.records import EventRecord
-
-EventKind = Literal[
-    "started", "resumed", "interrupted", "damaged", "warning", "left out", "finished"
-]
+from rewarm.runs.records import EventKind, EventRecord
 
 
 def now() -> str:

@@ -21,9 +21,10 @@ from rewarm.runs.records import (
     ThroughputRecord,
 )
 from rewarm.training.job import Job
-from rewarm.training.not_finite import MOST_REWINDS, not_finite, remedy
+from rewarm.training.not_finite import remedy
 from rewarm.training.state import TrainState, begin_stage, resume_stage, save_state
 from rewarm.training.step import StepResult, train_step
+from rewarm.training.supervisor import reason_of_restart
 
 
 def train_stage(job: Job, stage: StagePlan) -> None:
@@ -36,14 +37,16 @@ def train_stage(job: Job, stage: StagePlan) -> None:
     """
     job.journal(stage).write(job.folder(stage).record, stage_record(job.plan, stage))
     saver = Saver(job.ranks, in_background=job.plan.campaign.checkpoints.in_background)
-    bad_step = 0
-    for _ in range(1 + MOST_REWINDS):
+    bad_step = rewinds = 0
+    while True:
         state = resume_stage(job, stage)
         if state is None:
             state = begin_stage(job, stage)
             evaluate(job, stage, state)
+        if (reason := reason_of_restart()) is not None:
+            job.journal(stage).event(state.step, "restarted", reason)
         try:
-            back_at = _train(job, stage, state, saver, leave_out_until=bad_step)
+            back_at = _train(job, stage, state, saver, leave_out_until=bad_step, rewinds=rewinds)
         except RewarmError:
             # What ends the training says that the last checkpoint is good, so it must be there by then.
             saver.finish()
@@ -52,13 +55,18 @@ def train_stage(job: Job, stage: StagePlan) -> None:
         if back_at is None:
             finish(job, stage, state)
             return
-        bad_step = back_at
+        bad_step, rewinds = back_at, rewinds + 1
         del state  # before the next one is in memory
-    raise not_finite(bad_step, f"the stage was taken back {MOST_REWINDS} times")
 
 
 def _train(
-    job: Job, stage: StagePlan, state: TrainState, saver: Saver, *, leave_out_until: int
+    job: Job,
+    stage: StagePlan,
+    state: TrainState,
+    saver: Saver,
+    *,
+    leave_out_until: int,
+    rewinds: int,
 ) -> int | None:
     """Do the steps that are left.
 
@@ -68,6 +76,7 @@ def _train(
         state: where it stands.
         saver: of its checkpoints.
         leave_out_until: the batches up to this step are not trained on.
+        rewinds: times that this process has gone back in the stage.
 
     Returns:
         None when they are done, or the bad step because of which to go back to the newest checkpoint.
@@ -103,7 +112,9 @@ def _train(
                 if result.is_finite:
                     state.advance(batch)
                     journal.append(folder.metrics, _step_record(stage, state, batch, lr, result))
-                elif remedy(stage, state, journal, batch.step, result) == "go back":
+                elif (
+                    remedy(stage, state, journal, batch.step, result, rewinds=rewinds) == "go back"
+                ):
                     return batch.step
                 else:
                     state.leave_out(batch.step)
@@ -189,7 +200,9 @@ def finish(job: Job, stage: StagePlan, state: TrainState) -> None:
         for sample in samples:
             journal.append(folder.samples, sample)
         journal.event(state.step, "finished", f"finished after {state.step:,} steps")
-        journal.write(folder.result, _result(job, stage, state))
+        result = _result(job, stage, state)
+        journal.write(folder.result, result)
+        job.reporter.stage_seconds = result.train_seconds
 
     job.ranks.first_alone(write)
 

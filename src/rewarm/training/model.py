@@ -18,11 +18,11 @@ from rewarm.engine.gradients import add_up, norm, square_sum, tree_sum
 from rewarm.engine.grid import PIPELINE, TENSOR, Grid
 from rewarm.engine.parallelise import SUMMED, spread
 from rewarm.engine.pipeline import Pipeline
-from rewarm.engine.snapshot import model_tensors
 from rewarm.engine.world import Precision, autocast
 from rewarm.models.empty import materialise
 from rewarm.models.part import Part, all_blocks, cut, has_tied_head
 from rewarm.plan.layout import blocks_of
+from rewarm.tensors.held import own_tensors
 
 
 class TrainedModel:
@@ -35,6 +35,7 @@ class TrainedModel:
         *,
         precision: Precision,
         entries: int,
+        isolated_by: int | None = None,
         in_one_order: bool = False,
     ) -> None:
         """Make the parts of this rank; their weights are undefined until they are filled.
@@ -44,6 +45,7 @@ class TrainedModel:
             grid: where this rank is.
             precision: of the matrix products.
             entries: of the tokenizer.
+            isolated_by: the end-of-text id, if tokens are to look back at their own document alone.
             in_one_order: whether all gradients are added up in one order on any number of ranks.
 
         Raises:
@@ -53,7 +55,7 @@ class TrainedModel:
         self._in_one_order = in_one_order
         model = build()
         is_tied = has_tied_head(model)
-        self.names = frozenset(model_tensors(model))
+        self.names = frozenset(own_tensors(model))
         layout = grid.layout
         numbers = range(grid.at(PIPELINE), layout.stages, layout.pipeline)
         models = [model, *(build() for _ in numbers[1:])]
@@ -64,7 +66,7 @@ class TrainedModel:
             if layout.pipeline > 1:
                 cut(each, runs[number], **ends)
             context = partial(autocast, grid.world, precision)
-            part = Part(each, precision=context, entries=entries, **ends)
+            part = Part(each, precision=context, entries=entries, isolated_by=isolated_by, **ends)
             styles = part.splitting() if layout.tensor > 1 else {}
             spread(
                 part,
@@ -114,10 +116,9 @@ class TrainedModel:
             The summed losses in nats, a float64 scalar: this rank's contribution, or with gradients in one
             order that of all ranks.
         """
-        rows = torch.from_numpy(tokens.astype(np.int64))
+        rows = self._on_device(tokens)
         portions = rows.split(self.grid.layout.micro_batch)
         if self._pipeline is not None:
-            rows = rows.to(self.grid.world.device)
             total = self._pipeline.backward(rows[:, :-1], rows[:, 1:], len(portions), divisor)
         elif self._in_one_order:
             total = tree_sum(
@@ -134,8 +135,15 @@ class TrainedModel:
         self._add_up_shared()
         return total if self.grid.reports or self._in_one_order else torch.zeros_like(total)
 
+    def _on_device(self, tokens: NDArray[np.integer]) -> Tensor:
+        rows, device = torch.from_numpy(tokens.astype(np.int64)), self.grid.world.device
+        if device.type == "cuda":
+            rows = (
+                rows.pin_memory()
+            )  # from elsewhere the copy would wait for what the device is doing
+        return rows.to(device, non_blocking=True)
+
     def _portion(self, rows: Tensor, divisor: float) -> Tensor:
-        rows = rows.to(self.grid.world.device, non_blocking=True)
         loss = self.parts[0](rows[:, :-1], rows[:, 1:])
         (loss / divisor).backward()
         return loss.detach().double()
@@ -154,7 +162,7 @@ class TrainedModel:
         if self._ends is not None:
             add_up([p.embedding() for p in self.parts if p.is_first or p.is_last], self._ends)
 
-    def totals(self, loss: Tensor, flags: Sequence[float]) -> tuple[Tensor, Tensor, list[float]]:
+    def totals(self, loss: Tensor, flags: Sequence[float]) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Agree on what the batch has come to.
 
         Args:
@@ -162,8 +170,8 @@ class TrainedModel:
             flags: numbers of this rank, to be added up.
 
         Returns:
-            The summed losses of the batch and the norm of its gradient, scalars on the device, and the sums
-            of the flags; the same on all ranks.
+            The summed losses of the batch, the norm of its gradient, and the sums of the flags: scalars on
+            the device, the same on all ranks.
         """
         words = torch.tensor([0.0, 0.0, *flags], dtype=torch.float64, device=loss.device)
         is_whole = self.grid.layout.ranks == 1 or self._in_one_order
@@ -173,8 +181,8 @@ class TrainedModel:
             words[0], words[1] = loss, square_sum(counted, self.grid)
         total, squares, *sums = self.grid.world.ranks.sum(words)
         if is_whole:
-            return loss, norm(self.parameters()), [float(each) for each in sums]
-        return total, squares.sqrt().float(), [float(each) for each in sums]
+            return loss, norm(self.parameters()), sums
+        return total, squares.sqrt().float(), sums
 
     def losses(self, tokens: NDArray[np.integer]) -> Tensor:
         """Return the losses of sequences, shared out among the ranks, in evaluation mode.
@@ -202,7 +210,7 @@ class TrainedModel:
 
     @torch.no_grad()
     def _losses(self, tokens: NDArray[np.integer]) -> Tensor | None:
-        rows = torch.from_numpy(tokens.astype(np.int64)).to(self.grid.world.device)
+        rows = self._on_device(tokens)
         if self._pipeline is None:
             return self.parts[0](rows[:, :-1], rows[:, 1:])
         count = len(rows)

@@ -39,8 +39,10 @@ class StageStory:
     """Steps that the exported weights have of it."""
     of_steps: int
     """Steps that it was planned to have."""
+    left_out: int
+    """Steps among these whose batches were not trained on: a loss or a gradient was not finite."""
     tokens: int
-    """Tokens trained on in these steps, replayed ones included."""
+    """Tokens trained on in the others, replayed ones included."""
     schedule: str
     """The learning rate, in words."""
     replay_share: Fraction
@@ -168,10 +170,15 @@ def _history(facts: Facts) -> str:
 
 def _stage(number: int, stage: StageStory) -> str:
     replay = percent(stage.replay_share) if stage.replay_share else "none"
+    without = (
+        f", {stage.left_out:,} of them left out because a loss or gradient was not finite"
+        if stage.left_out
+        else ""
+    )
     return (
-        f"{number}. {_text(stage.name)}, {_progress(stage)}: {stage.tokens:,} tokens, replay {replay}, "
-        f"optimizer state {'reset' if stage.optimizer == 'reset' else 'kept'} at the start. Learning rate: "
-        f"{_text(stage.schedule)}.\n"
+        f"{number}. {_text(stage.name)}, {_progress(stage)}{without}: {stage.tokens:,} tokens, replay "
+        f"{replay}, optimizer state {'reset' if stage.optimizer == 'reset' else 'kept'} at the start. "
+        f"Learning rate: {_text(stage.schedule)}.\n"
     )
 
 

@@ -16,7 +16,13 @@ MOST_REWINDS = 3
 
 
 def remedy(
-    stage: StagePlan, state: TrainState, journal: Journal, step: int, result: StepResult
+    stage: StagePlan,
+    state: TrainState,
+    journal: Journal,
+    step: int,
+    result: StepResult,
+    *,
+    rewinds: int,
 ) -> Literal["leave out", "go back"]:
     """Decide how to go on after a step whose loss or gradient is not finite, and write it down.
 
@@ -26,9 +32,10 @@ def remedy(
         journal: where it is written down.
         step: the step.
         result: what it measured.
+        rewinds: times that this process has gone back in the stage.
 
     Raises:
-        NumericsError: the campaign says to stop, or leaving batches out has not helped.
+        NumericsError: the campaign says to stop, or neither leaving batches out nor going back has helped.
     """
     found = f"loss {result.loss}, gradient norm {result.gradient_norm}"
     if stage.campaign.training.precision == "fp16" and state.scale.value > 1:
@@ -38,20 +45,24 @@ def remedy(
         return "leave out"
     policy = stage.campaign.training.not_finite
     if policy == "stop":
-        raise not_finite(step, found)
+        raise _not_finite(step, found)
     if _in_a_row(state, step) >= MOST_IN_A_ROW:
-        raise not_finite(
+        raise _not_finite(
             step, f"{found}, and {MOST_IN_A_ROW} batches before it were left out already"
         )
     if policy == "skip":
         journal.event(step, "left out", f"{found}; the batch is left out")
         return "leave out"
+    if rewinds == MOST_REWINDS:
+        raise _not_finite(
+            step, f"{found}, and the stage was taken back {MOST_REWINDS} times already"
+        )
     message = f"{found}; back to the newest checkpoint, and the batches up to this one are left out"
     journal.event(step, "left out", message)
     return "go back"
 
 
-def not_finite(step: int, found: str) -> NumericsError:
+def _not_finite(step: int, found: str) -> NumericsError:
     """Return the error that ends the training."""
     return NumericsError(
         f"step {step:,}: {found}. The weights were not touched and the last checkpoint is good. A smaller "

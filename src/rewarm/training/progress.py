@@ -46,13 +46,13 @@ class Reporter:
         self._stage: StagePlan | None = None
         self._last_step = 0
         self.stage_seconds = 0.0
+        """Time in the steps of the stage that was finished last, over all its starts."""
 
     @contextmanager
     def stage(self, stage: StagePlan, *, done: int) -> Generator[None]:
         """Show a stage while it is trained; its steps done before count as done."""
         self._stage = stage
         self._last_step = done
-        began = time.monotonic()
         self._done_tokens = self._finished_tokens + done * stage.batch_tokens
         self._task = self._bar.add_task(stage.folder, total=stage.steps, completed=done, numbers="")
         with self._bar:
@@ -60,7 +60,6 @@ class Reporter:
         self._bar.remove_task(self._task)
         if self._last_step == stage.steps:  # and not one that goes back to its last checkpoint
             self._finished_tokens += stage.tokens
-        self.stage_seconds = time.monotonic() - began
 
     def step(self, step: int, loss: float, lr: float, seconds: float) -> None:
         """Show a finished step.
@@ -114,7 +113,7 @@ def clock(seconds: float) -> str:
 def show_preparation(
     console: Console, doing: str = "preparing"
 ) -> Generator[Callable[[str, Preparation], None]]:
-    """Show how far text has become tokens: give what it returns to `prepare_campaign`."""
+    """Show how far work on text is: give what it returns to `prepare_campaign` or `measure_overlap`."""
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),

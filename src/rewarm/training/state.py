@@ -23,11 +23,9 @@ from rewarm.engine.optimizer import build_adamw
 from rewarm.engine.retention import newest_valid, prune, sweep
 from rewarm.engine.saver import Saver
 from rewarm.engine.snapshot import (
-    fill,
     load_model_tensors,
     load_optimizer_tensors,
     load_random_tensors,
-    model_tensors,
     optimizer_tensors,
     random_tensors,
 )
@@ -37,6 +35,7 @@ from rewarm.errors import CheckpointError, MismatchError
 from rewarm.models.head import check_head, check_head_of
 from rewarm.plan import StagePlan
 from rewarm.replay import Count, add_counts
+from rewarm.tensors.held import fill, own_tensors
 from rewarm.training.base import BaseModel, base_model
 from rewarm.training.job import Job
 from rewarm.training.model import TrainedModel
@@ -98,7 +97,7 @@ def begin_stage(job: Job, stage: StagePlan) -> TrainState:
     if stage.parent is None:
         weights = base.weights()
         for model in state.model.models:
-            fill(model_tensors(model), weights)
+            fill(own_tensors(model), weights)
     else:
         saved = load(job.folder(stage.parent).checkpoint(stage.start_step), job.ranks)
         _check_same(saved, {"stage": stage.parent.key, "step": stage.start_step})
@@ -126,7 +125,7 @@ def resume_stage(job: Job, stage: StagePlan) -> TrainState | None:
         MismatchError: the data or the tokenizer has changed.
     """
     folder, journal = job.folder(stage), job.journal(stage)
-    job.ranks.first_alone(lambda: _swept(folder.checkpoints))
+    job.ranks.first_alone(lambda: sweep(folder.checkpoints))
 
     def damaged(path: Path, reason: str) -> None:
         message = f"{path.name} is damaged and was passed over: {reason}"
@@ -195,7 +194,7 @@ def tensors_to_write(state: TrainState) -> Groups:
     weights = {
         name: tensor
         for part in model.models
-        for name, tensor in model_tensors(part).items()
+        for name, tensor in own_tensors(part).items()
         if name not in model.copied
     }
     moments = {
@@ -242,6 +241,9 @@ def _fresh(job: Job, stage: StagePlan) -> tuple[BaseModel, TrainState]:
         job.grid(stage),
         precision=campaign.training.precision,
         entries=job.data.tokenizer.vocabulary,
+        isolated_by=(
+            job.data.tokenizer.end_of_text if campaign.training.documents == "isolated" else None
+        ),
         in_one_order=campaign.training.deterministic == "world-invariant",
     )
     settings = campaign.optimizer
@@ -301,10 +303,6 @@ def _load_random(job: Job, stage: StagePlan, state: TrainState, saved: Checkpoin
         load_random_tensors(mine, job.world.device)
         return
     torch.manual_seed(_seed(state, stage, f"step {state.step}"))
-
-
-def _swept(checkpoints: Path) -> None:
-    sweep(checkpoints)
 
 
 def _check_same(saved: Checkpoint, expected: Mapping[str, object]) -> None:

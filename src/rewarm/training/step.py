@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch.optim import Optimizer
 
 from rewarm.data.batches import Batch
@@ -58,9 +59,9 @@ def train_step(
     loss = model.backward(batch.tokens, divisor)
     total, norm, sums = model.totals(loss, flags)
     norm = norm / scale.value
-    result = StepResult(
-        loss=(total / batch.num_tokens).item(), gradient_norm=norm.item(), flags=sums
-    )
+    # One list, so that the device is waited for once.
+    measured = torch.stack([total / batch.num_tokens, norm.double(), *sums]).tolist()
+    result = StepResult(loss=measured[0], gradient_norm=measured[1], flags=measured[2:])
     if result.is_finite:
         parameters = model.parameters()
         if scale.value != 1:

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -18,11 +19,19 @@ from types import FrameType
 from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
 from rewarm.engine.ranks import STORE
-from rewarm.errors import CampaignError, RankLostError
+from rewarm.errors import CampaignError, LockedError, RankLostError, StorageError
+from rewarm.runs.files import write_record
+from rewarm.runs.folder import RunFolder
+from rewarm.runs.lock import locked
+from rewarm.runs.records import ExitRecord
+from rewarm.training.journal import now
 from rewarm.training.signals import EXIT_CODES
 
 GRACE_SECONDS = 10.0
 """How long the others have to end by themselves after a rank has ended with an error."""
+
+_RESTART = "REWARM_RESTART"
+"""Environment variable that tells a rank why all were started afresh; empty at the first start."""
 
 _POLL_SECONDS = 0.05
 _HOST = "127.0.0.1"
@@ -43,8 +52,8 @@ class Supervised:
     """How many."""
     restarts: int
     """Fresh starts after crashes, at most."""
-    logs: Path
-    """Folder for what the ranks but the first print."""
+    run: RunFolder
+    """Where the ranks but the first print to files, and how it ended is recorded."""
     say: Callable[[str], None]
     """Tells the user."""
 
@@ -60,13 +69,15 @@ def supervise(job: Supervised) -> int:
     """
     if job.ranks < 2:
         raise CampaignError("--ranks 1 needs nobody to watch; leave it out")
-    job.logs.mkdir(parents=True, exist_ok=True)
+    job.run.logs.mkdir(parents=True, exist_ok=True)
+    job.say(f"starting {job.ranks} ranks; what all but the first print is in {job.run.logs}")
+    restart = ""
     # A store that is let go while a late rank asks it would be one more error in that rank's log.
     stores: list[TCPStore] = []
     with _Signals() as signals:
         for attempt in range(job.restarts + 1):
             stores.append(TCPStore(_HOST, 0, is_master=True, wait_for_workers=False))
-            ranks = _start(job, attempt, stores[-1].port)
+            ranks = _start(job, attempt, stores[-1].port, restart)
             try:
                 first_to_fail = _wait(ranks, signals)
             finally:
@@ -74,14 +85,15 @@ def supervise(job: Supervised) -> int:
             if first_to_fail is None:
                 return 0
             code = _exit_code(ranks, first_to_fail, signals)
-            left = job.restarts - attempt
-            is_crash = signals.come is None and code not in _MISTAKES
-            job.say(f"{_fate(first_to_fail)}{_last_words(first_to_fail)}")
-            if not is_crash or not left:
+            if ranks[0].process.returncode != code:  # or else the first has said it on the terminal
+                job.say(_ending(first_to_fail, code, signals))
+            if signals.come is not None or code in _MISTAKES:
                 return code
-            job.say(
-                f"starting {job.ranks} ranks afresh from the last checkpoint ({left} times left)"
-            )
+            if attempt == job.restarts:
+                _record_exit(job.run, code, f"{_fate(first_to_fail)}, and no start was left")
+                return code
+            restart = f"{_fate(first_to_fail)}; restart {attempt + 1} of {job.restarts}"
+            job.say(f"starting {job.ranks} ranks afresh from the last checkpoint: {restart}")
     raise AssertionError("the last attempt returns")
 
 
@@ -127,7 +139,7 @@ class _Signals:
                 rank.process.send_signal(number)
 
 
-def _start(job: Supervised, attempt: int, port: int) -> list[_Rank]:
+def _start(job: Supervised, attempt: int, port: int, restart: str) -> list[_Rank]:
     """Start all ranks; they find each other by the store at a port of this machine."""
     ranks: list[_Rank] = []
     for number in range(job.ranks):
@@ -137,6 +149,7 @@ def _start(job: Supervised, attempt: int, port: int) -> list[_Rank]:
             "WORLD_SIZE": str(job.ranks),
             "LOCAL_WORLD_SIZE": str(job.ranks),
             STORE: f"{_HOST}:{port}",
+            _RESTART: restart,
         }
         if _LOOPBACK.exists():
             for variable in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
@@ -144,7 +157,7 @@ def _start(job: Supervised, attempt: int, port: int) -> list[_Rank]:
         log = (
             None
             if number == 0
-            else job.logs / f"rank-{number}-of-process-{os.getpid()}-attempt-{attempt}.log"
+            else job.run.logs / f"rank-{number}-of-process-{os.getpid()}-attempt-{attempt}.log"
         )
         output = None if log is None else log.open("wb")
         # In a session of its own, Ctrl-C in the terminal reaches a rank through the supervisor alone.
@@ -208,11 +221,20 @@ def _exit_code(ranks: Sequence[_Rank], failed: _Rank, signals: _Signals) -> int:
     return 128 - code if code < 0 else code
 
 
+def _ending(failed: _Rank, code: int, signals: _Signals) -> str:
+    """Say how the ranks ended: as they were asked to, or because one failed."""
+    if signals.come is not None and code == EXIT_CODES[signals.come]:
+        return f"stopped by {signals.come.name}; the same command goes on from the last checkpoint"
+    return f"{_fate(failed)}{_last_words(failed)}"
+
+
 def _fate(rank: _Rank) -> str:
     """Say how a rank ended."""
     code = rank.process.returncode
     if code < 0:
         return f"rank {rank.number} was killed by {signal.Signals(-code).name}"
+    if code == RankLostError.exit_code:
+        return f"rank {rank.number} got no answer from another (exit code {code})"
     return f"rank {rank.number} ended with exit code {code}"
 
 
@@ -222,6 +244,18 @@ def _last_words(rank: _Rank) -> str:
         return ""
     lines = rank.log.read_text(errors="replace").strip().splitlines()[-3:]
     return f" (see {rank.log})" + "".join(f"\n  {line}" for line in lines)
+
+
+def _record_exit(run: RunFolder, code: int, reason: str) -> None:
+    """Write down how it ended, since the rank that keeps the records may be the one that failed."""
+    # Who holds the folder now has begun anew, and a full disk has been complained of.
+    with suppress(LockedError, StorageError), locked(run):
+        write_record(run.exit, ExitRecord(code=code, reason=reason, at=now()))
+
+
+def reason_of_restart() -> str | None:
+    """In a rank: say once why all were started afresh; None where they were not."""
+    return os.environ.pop(_RESTART, None) or None
 
 
 def end_with_supervisor() -> None:
