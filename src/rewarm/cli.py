@@ -129,7 +129,7 @@ def plan(
     settings = _with_sides(settings, tp, pp, shard, several=ranks is not None)
     loaded = _load(file, settings, root)
     made = make_plan(loaded)
-    manifests = train_manifests(loaded.campaign, _prepared(loaded, prepared))
+    manifests = train_manifests(loaded.campaign, loaded.root, _prepared(loaded, prepared))
     sizes, notes = _known_sizes(loaded, manifests)
     check_epochs(made, in_tokens(sizes))
     layouts = None if ranks is None else choose_layouts(made, ranks)
@@ -147,7 +147,7 @@ def plan(
         notes += memory_warnings(made, costs)
     coding = bytes_per_token(manifests)
     notes += coding_warnings(made.datasets, coding)
-    measured = measured_overlap(loaded.campaign, _prepared(loaded, prepared))
+    measured = measured_overlap(loaded.campaign, loaded.root, _prepared(loaded, prepared))
     notes.append(overlap_note(measured, loaded.campaign.evaluation.max_overlap))
     console = _console(error=False)
     print_plan(console, made, costs, sizes, notes)
@@ -402,8 +402,50 @@ def report(
 
 
 @app.command()
+def adopt(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="PATH...", help="Token files or folders, in reading order."),
+    ],
+    tokenizer: Annotated[
+        Path, typer.Option(help="tokenizer.json that made the ids, or its folder.")
+    ],
+    end_of_text: Annotated[
+        str, typer.Option(help="The token that ends documents.")
+    ] = "<|endoftext|>",
+    dtype: Annotated[
+        str | None, typer.Option(help="Type of the ids in flat files, e.g. uint16.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The manifest.  [default: beside the files]")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Use token files of other tools where they lie: Megatron, NumPy, flat, datatrove."""
+    from rewarm.data.adopt import adopt as adopt_files
+    from rewarm.data.tokenizer import load_tokenizer
+    from rewarm.training.inspection import adopted_json, adopted_lines
+    from rewarm.training.progress import show_preparation
+
+    file = tokenizer / "tokenizer.json" if tokenizer.is_dir() else tokenizer
+    loaded = load_tokenizer(file, end_of_text)
+    with show_preparation(_console(), "adopting") as on_progress:
+        adopted = adopt_files(
+            paths,
+            loaded,
+            dtype=dtype,
+            out=out,
+            on_progress=lambda progress: on_progress("tokens", progress),
+        )
+    for line in [adopted_json(adopted)] if as_json else adopted_lines(adopted):
+        typer.echo(line)
+
+
+@app.command()
 def inspect(
-    folder: Annotated[Path, typer.Argument(help="A run, a checkpoint, or prepared tokens.")],
+    folder: Annotated[
+        Path, typer.Argument(help="A run, a checkpoint, prepared or adopted tokens.")
+    ],
 ) -> None:
     """Say what a folder holds."""
     from rewarm.training.inspection import describe
@@ -414,7 +456,9 @@ def inspect(
 
 @app.command()
 def verify(
-    folders: Annotated[list[Path], typer.Argument(help="Runs, checkpoints, prepared tokens.")],
+    folders: Annotated[
+        list[Path], typer.Argument(help="Runs, checkpoints, prepared or adopted tokens.")
+    ],
 ) -> None:
     """Check prepared tokens and checkpoints against their hashes."""
     from rewarm.training.inspection import verify_all
@@ -540,8 +584,11 @@ def _known_sizes(
 
     sizes = declared_tokens(loaded.campaign)
     notes: list[str] = []
-    for source in loaded.campaign.leaves():
-        if source in manifests:
+    length = loaded.campaign.sequence_length
+    for source, (text, _) in loaded.campaign.leaves().items():
+        if text.index_maps is not None:
+            sizes[source] = int(text.index_maps.consumed.amount) * length + 1
+        elif source in manifests:
             sizes[source] = manifests[source].tokens
         elif source not in sizes:
             notes.append(
@@ -556,11 +603,11 @@ def _print_for_trainer(
     """Print one stage's arguments for another trainer; the notes go to standard error."""
     from rewarm.data.datasets import (
         tokenizer_path,
-        train_folder,
         train_manifests,
-        validation_folder,
+        train_places,
+        validation_places,
     )
-    from rewarm.data.manifest import TOKENS
+    from rewarm.data.given_tokens import pair_prefix
     from rewarm.errors import CampaignError
     from rewarm.plan.foreign import TokenFiles, find_stage
     from rewarm.plan.megatron import megatron_arguments, megatron_text
@@ -571,12 +618,14 @@ def _print_for_trainer(
             "a stage is printed for another trainer with --to megatron or --to gpt-neox, and --stage NAME"
         )
     loaded = plan.loaded
-    folder, prefix = _prepared(loaded, prepared), Path(TOKENS).stem
+    folder = _prepared(loaded, prepared)
+    train = train_places(loaded.campaign, loaded.root, folder)
+    validation = validation_places(loaded.campaign, loaded.root, folder)
     files = TokenFiles(
-        train={s: str(train_folder(folder, s) / prefix) for s in loaded.campaign.leaves()},
-        validation={d: str(validation_folder(folder, d) / prefix) for d in loaded.campaign.data},
+        train={source: str(pair_prefix(place)) for source, place in train.items()},
+        validation={name: str(pair_prefix(place)) for name, place in validation.items()},
         tokenizer=str(tokenizer_path(loaded.campaign, loaded.root, folder)),
-        tokens=_known_sizes(loaded, train_manifests(loaded.campaign, folder))[0],
+        tokens=_known_sizes(loaded, train_manifests(loaded.campaign, loaded.root, folder))[0],
     )
     chosen = find_stage(plan, arm, stage)
     if trainer == "megatron":

@@ -176,7 +176,7 @@ MISTAKES = {
         'train = ["german.jsonl"]',
         'train = ["german.jsonl"]\nsource = "python-code"',
         "data.german",
-        "give one of train (files), source (a built-in one), hugging_face and domains",
+        "give one of train (files), source (a built-in one), hugging_face, train_tokens and domains",
     ),
     "a group without a name": (
         'validation = ["german.valid.jsonl"]',

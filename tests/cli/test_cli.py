@@ -27,6 +27,7 @@ VERBS = [
     "anneal",
     "export",
     "report",
+    "adopt",
     "inspect",
     "verify",
 ]

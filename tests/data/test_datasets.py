@@ -87,7 +87,10 @@ def test_rows_of_one_file_become_domains_and_their_validation(place):
         found = documents(data, data.train[f"new/{name}"])
         wanted = {row["text"] for row in rows if row["meta"]["set"] in sets}
         assert set(found) == wanted - held
-    assert list(bytes_per_token(train_manifests(place.campaign, place.prepared))) == ["old", "new"]
+    assert list(bytes_per_token(train_manifests(place.campaign, place.folder, place.prepared))) == [
+        "old",
+        "new",
+    ]
 
 
 def test_domains_with_files_of_their_own_are_held_out_together(place):

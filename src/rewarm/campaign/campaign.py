@@ -30,6 +30,7 @@ from rewarm.campaign.quantities import (
     Part,
     Quantity,
     RowLimit,
+    SequenceCount,
     Share,
     TokenCount,
     Weight,
@@ -140,6 +141,19 @@ class HeldOut(_Table):
         return self
 
 
+class IndexMaps(_Table):
+    """The order in which another trainer read a dataset: index maps of GPT-NeoX or Megatron-core."""
+
+    documents: str
+    """The document index, `…_doc_idx.npy` or `…-document_index.npy`, relative to the campaign file."""
+    samples: str
+    """The sample index, `…_sample_idx.npy` or `…-sample_index.npy`."""
+    shuffle: str
+    """The shuffle index, `…_shuffle_idx.npy` or `…-shuffle_index.npy`."""
+    consumed: SequenceCount
+    """How many samples that run has read of this dataset, such as `"1_000_000 sequences"`."""
+
+
 class Text(_Table):
     """Where the training text of a dataset, or of a domain of one, comes from."""
 
@@ -150,6 +164,12 @@ class Text(_Table):
     """A built-in source instead of files: the standard library's documentation, or its code."""
     hugging_face: HuggingFace | None = None
     """A Hugging Face dataset instead of files."""
+    train_tokens: str | None = None
+    """Tokens that are there already, instead of text: the manifest that `rewarm adopt` wrote, or a folder
+    with one; relative to the campaign file."""
+    index_maps: IndexMaps | None = None
+    """With train_tokens and `order = "sequential"`: the order in which a run elsewhere has read them, for a
+    replay in true order."""
     text: str = "text"
     """Column (or key in JSON lines) of the text, of training and validation files; a dot leads into a nested
     one."""
@@ -185,10 +205,9 @@ class Text(_Table):
 
     @property
     def num_origins(self) -> int:
-        """Return how many of the places that text can come from are given."""
-        return [bool(self.train), self.source is not None, self.hugging_face is not None].count(
-            True
-        )
+        """Return how many of the places that text or tokens can come from are given."""
+        origins = (self.train, self.source, self.hugging_face, self.train_tokens)
+        return [bool(origin) for origin in origins].count(True)
 
 
 _INHERITED = ("order", "split", "max_epochs")
@@ -212,7 +231,7 @@ class Domain(Text):
     def _has_text(self) -> "Domain":
         if self.num_origins + bool(self.rows) != 1:
             raise ValueError(
-                "give one of train (files), source (a built-in one), hugging_face and rows"
+                "give one of train (files), source (a built-in one), hugging_face, train_tokens and rows"
             )
         return self
 
@@ -230,6 +249,8 @@ class Dataset(Text):
     ] = []
     """Files with validation text, or a table: what to hold out of the training text. Required, unless `source`
     is given: a built-in source has its own."""
+    validation_tokens: str | None = None
+    """Tokens to validate on that are there already, instead of text; as train_tokens."""
     domain_column: str | None = None
     """Column that says which domain a row is of; each domain then names its `rows`."""
     max_bad_rows: RowLimit = 0
@@ -247,14 +268,16 @@ class Dataset(Text):
         if self.domain_column is None:
             if self.num_origins + bool(self.domains) != 1:
                 raise ValueError(
-                    "give one of train (files), source (a built-in one), hugging_face and domains"
+                    "give one of train (files), source (a built-in one), hugging_face, train_tokens and "
+                    "domains"
                 )
             if any(domain.rows for domain in self.domains.values()):
                 raise ValueError("a domain with rows needs domain_column: which column to look in")
-        elif self.num_origins != 1 or self.source is not None or not self.domains:
+        elif (self.train == []) == (self.hugging_face is None) or not self.domains:
             raise ValueError("domain_column needs train or hugging_face, and domains with rows")
         self._check_rows()
         self._check_validation()
+        self._check_index_maps()
         return self
 
     def _check_rows(self) -> None:
@@ -273,7 +296,10 @@ class Dataset(Text):
     def _check_validation(self) -> None:
         origin = self.hugging_face
         has_split = origin is not None and origin.validation_split is not None
-        if not self.validation and self.source is None and not has_split:
+        if self.validation_tokens is not None and (self.validation or has_split):
+            raise ValueError("give either validation_tokens or text to validate on, not both")
+        has_own = self.source is not None or has_split or self.validation_tokens is not None
+        if not self.validation and not has_own:
             raise ValueError(
                 "validation is missing: without it neither learning nor forgetting is seen"
             )
@@ -282,6 +308,25 @@ class Dataset(Text):
         built_in = any(text.source for text in (self, *self.domains.values()))
         if isinstance(self.validation, HeldOut) and built_in:
             raise ValueError("a built-in source holds out modules of its own; leave validation out")
+        given = any(text.train_tokens for text in (self, *self.domains.values()))
+        if isinstance(self.validation, HeldOut) and given:
+            raise ValueError(
+                "validation is held out of text, and train_tokens are tokens; give validation_tokens"
+            )
+
+    def _check_index_maps(self) -> None:
+        for text, _ in self.leaves("").values():
+            if text.index_maps is None:
+                continue
+            if text.train_tokens is None:
+                raise ValueError(
+                    "index_maps say the order of tokens that are there; give train_tokens"
+                )
+            if text.order != "sequential":
+                raise ValueError(
+                    'index_maps are the order in which a run read; give order = "sequential" with them, or '
+                    "leave them out"
+                )
 
     def leaves(self, name: str) -> dict[str, tuple[Text, Fraction]]:
         """Return the parts that are read separately, with their shares: `name`, or `name/domain` each."""
@@ -299,7 +344,12 @@ class Dataset(Text):
         What is not asked for is left out, as it is in the keys of older stages.
         """
         words = text.model_dump(mode="json", include={"train", "source", "text"})
-        more = {"hugging_face": {"from_", "config", "split"}, "rows": True}
+        more = {
+            "hugging_face": {"from_", "config", "split"},
+            "train_tokens": True,
+            "index_maps": True,
+            "rows": True,
+        }
         words |= text.model_dump(mode="json", include=more, exclude_defaults=True)
         if self.domain_column is not None:
             table = {"train": True, "text": True, "domain_column": True} | more

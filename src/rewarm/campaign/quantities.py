@@ -106,6 +106,8 @@ BatchSize = Annotated[InstanceOf[Quantity], _quantity("tokens", "sequences"), _A
 """How much goes into one optimizer step: tokens or sequences."""
 TokenCount = Annotated[InstanceOf[Quantity], _quantity("tokens"), _AS_TEXT]
 """A number of tokens."""
+SequenceCount = Annotated[InstanceOf[Quantity], _quantity("sequences"), _AS_TEXT]
+"""A number of sequences."""
 
 
 def parse_share(text: str) -> Fraction:

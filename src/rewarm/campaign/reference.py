@@ -27,6 +27,7 @@ _TABLES = (
     (campaign.Domain, "[data.NAME.domains.DOMAIN]", ""),
     (campaign.HuggingFace, "hugging_face", ""),
     (campaign.HeldOut, "data.NAME.validation, as a table", ""),
+    (campaign.IndexMaps, "index_maps", ""),
     (campaign.History, "[history.NAME]", ""),
     (campaign.Optimizer, "[optimizer]", ""),
     (campaign.Training, "[training]", ""),

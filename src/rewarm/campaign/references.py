@@ -23,10 +23,22 @@ def reference_problems(raw: dict[str, Any]) -> Iterator[Problem]:
     ):
         if name not in datasets:
             yield ("tokenizer", "train", "on", position), _unknown("dataset", name, datasets)
+        elif _has_tokens(_table(_table(raw.get("data"))[name])):
+            yield (
+                ("tokenizer", "train", "on", position),
+                f"{name!r} has tokens, not text; a tokenizer that they were made with is there: "
+                "name it with tokenizer.from",
+            )
     for name in _table(raw.get("history")):
         if name not in datasets:
             yield ("history", name), _unknown("dataset", name, datasets)
     yield from _stage_problems(raw, datasets)
+
+
+def _has_tokens(dataset: dict[str, Any]) -> bool:
+    """Return whether a dataset, or a domain of it, is given as tokens."""
+    parts = [dataset, *map(_table, _table(dataset.get("domains")).values())]
+    return any("train_tokens" in part for part in parts)
 
 
 def _stage_problems(raw: dict[str, Any], datasets: list[str]) -> Iterator[Problem]:

@@ -35,6 +35,8 @@ class SplitText:
 def campaign_text(campaign: Campaign, root: Path) -> Iterator[SplitText]:
     """Yield every split: the training text of each source, then the validation text of each dataset.
 
+    What is given as tokens has no text.
+
     Args:
         campaign: the campaign.
         root: folder that its paths are relative to.
@@ -43,6 +45,8 @@ def campaign_text(campaign: Campaign, root: Path) -> Iterator[SplitText]:
         for split in training_text(name, dataset, root):
             yield replace(split, owner=campaign.token_owner(split.name))
     for name, dataset in campaign.data.items():
+        if dataset.validation_tokens is not None:
+            continue
         yield SplitText(
             name=name,
             side="validation",
@@ -55,6 +59,8 @@ def campaign_text(campaign: Campaign, root: Path) -> Iterator[SplitText]:
 def training_text(name: str, dataset: Dataset, root: Path) -> Iterator[SplitText]:
     """Yield the training text of a dataset, or of each of its domains."""
     for leaf, (text, _) in dataset.leaves(name).items():
+        if text.train_tokens is not None:
+            continue
         yield SplitText(
             name=leaf,
             side="train",

@@ -8,7 +8,7 @@ Parts of one text are read from one store, that of the first dataset which names
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rewarm.campaign import Campaign
@@ -22,13 +22,16 @@ from rewarm.data.campaign_text import (
 )
 from rewarm.data.documents import MissingTextError, TextSource, read_documents
 from rewarm.data.encoders import EncoderChoice, Wanted
-from rewarm.data.manifest import MANIFEST, Manifest
+from rewarm.data.given_tokens import check_apart, open_given, open_index_map
+from rewarm.data.index_map import IndexMap
+from rewarm.data.manifest import MANIFEST, Manifest, manifest_path
 from rewarm.data.manifest_file import read_manifest
 from rewarm.data.overlap.kept import kept_overlap, overlap_file
 from rewarm.data.prepare import prepare_split
 from rewarm.data.progress import Progress
 from rewarm.data.rejects import Rejects, is_over
 from rewarm.data.shards import ShardNumber, merge_shards, shard_folder
+from rewarm.data.source_reader import WindowStore
 from rewarm.data.sources.text_files import TextFiles
 from rewarm.data.split_report import read_report
 from rewarm.data.store import TokenStore
@@ -55,19 +58,26 @@ class PreparedData:
     """Training tokens by source: `dataset`, or `dataset/domain`."""
     validation: Mapping[str, TokenStore]
     """Validation tokens by dataset."""
+    index_maps: Mapping[str, IndexMap] = field(default_factory=dict[str, IndexMap])
+    """The order of a run elsewhere, for the sources that are read in one."""
     overlap: OverlapRecord | None = None
     """How much of the validation text is training text, if that was measured on these very tokens."""
 
     def num_windows(self, source: str, sequence_length: int) -> int | None:
         """Return the sequences in the whole text of a source; None for what is no source."""
-        store = self.train.get(source)
-        return None if store is None else store.num_windows(sequence_length)
+        windows = self.windows.get(source)
+        return None if windows is None else windows.num_windows(sequence_length)
+
+    @property
+    def windows(self) -> dict[str, WindowStore]:
+        """What is trained on, by source: the tokens, or the index map that says their order."""
+        return {**self.train, **self.index_maps}
 
     def fingerprints(self) -> dict[str, dict[str, str]]:
         """Return the fingerprint of every split."""
         return {
-            "train": {name: store.manifest.fingerprint for name, store in self.train.items()},
-            "validation": {n: store.manifest.fingerprint for n, store in self.validation.items()},
+            "train": {n: each.fingerprint for n, each in {**self.train, **self.index_maps}.items()},
+            "validation": {name: store.fingerprint for name, store in self.validation.items()},
         }
 
 
@@ -88,13 +98,32 @@ def split_folder(prepared: Path, split: SplitText) -> Path:
     return validation_folder(prepared, split.name)
 
 
-def train_manifests(campaign: Campaign, prepared: Path) -> dict[str, Manifest]:
-    """Return the manifest of each source whose training tokens are prepared."""
-    folders = {s: train_folder(prepared, campaign.token_owner(s)) for s in campaign.leaves()}
+def train_places(campaign: Campaign, root: Path, prepared: Path) -> dict[str, Path]:
+    """Return where the training tokens of each source are: a folder, or a manifest."""
     return {
-        source: read_manifest(folder)
-        for source, folder in folders.items()
-        if (folder / MANIFEST).exists()
+        source: train_folder(prepared, campaign.token_owner(source))
+        if text.train_tokens is None
+        else root / text.train_tokens
+        for source, (text, _) in campaign.leaves().items()
+    }
+
+
+def validation_places(campaign: Campaign, root: Path, prepared: Path) -> dict[str, Path]:
+    """Return where the validation tokens of each dataset are: a folder, or a manifest."""
+    return {
+        name: validation_folder(prepared, name)
+        if dataset.validation_tokens is None
+        else root / dataset.validation_tokens
+        for name, dataset in campaign.data.items()
+    }
+
+
+def train_manifests(campaign: Campaign, root: Path, prepared: Path) -> dict[str, Manifest]:
+    """Return the manifest of each source whose training tokens are there."""
+    return {
+        source: read_manifest(place)
+        for source, place in train_places(campaign, root, prepared).items()
+        if manifest_path(place).exists()
     }
 
 
@@ -148,6 +177,7 @@ def prepare_campaign(  # noqa: PLR0913 - keyword-only, and each is an option of 
     """
     splits = _present(campaign, root, prepared, on_note)
     check_disjoint(splits)
+    check_apart(campaign, root)
     tokenizer = _tokenizer(campaign, root, prepared, commits)
     for split, source, folder in _work(splits, prepared, shard):
         title = _title(split)
@@ -294,29 +324,31 @@ def open_campaign(
     tokenizer = load_tokenizer(
         tokenizer_path(campaign, root, prepared, commits), campaign.tokenizer.end_of_text
     )
-    made_by = tokenizer.fingerprint
-    owners = {leaf: campaign.token_owner(leaf) for leaf in campaign.leaves()}
-    stores = {
-        owner: TokenStore.open(train_folder(prepared, owner), tokenizer=made_by)
-        for owner in dict.fromkeys(owners.values())
-    }
+    places = train_places(campaign, root, prepared)
+    stores = {place: open_given(place, tokenizer) for place in dict.fromkeys(places.values())}
+    train = {leaf: stores[place] for leaf, place in places.items()}
     return PreparedData(
         tokenizer=tokenizer,
-        train={leaf: stores[owner] for leaf, owner in owners.items()},
+        train=train,
         validation={
-            name: TokenStore.open(validation_folder(prepared, name), tokenizer=made_by)
-            for name in campaign.data
+            name: open_given(place, tokenizer)
+            for name, place in validation_places(campaign, root, prepared).items()
         },
-        overlap=measured_overlap(campaign, prepared),
+        index_maps={
+            leaf: open_index_map(text.index_maps, root, train[leaf])
+            for leaf, (text, _) in campaign.leaves().items()
+            if text.index_maps is not None
+        },
+        overlap=measured_overlap(campaign, root, prepared),
     )
 
 
-def measured_overlap(campaign: Campaign, prepared: Path) -> OverlapRecord | None:
+def measured_overlap(campaign: Campaign, root: Path, prepared: Path) -> OverlapRecord | None:
     """Return the overlap that was measured on a campaign's tokens as they are now; see `kept_overlap`."""
     return kept_overlap(
         overlap_file(prepared),
-        train={s: train_folder(prepared, campaign.token_owner(s)) for s in campaign.leaves()},
-        validation={name: validation_folder(prepared, name) for name in campaign.data},
+        train=train_places(campaign, root, prepared),
+        validation=validation_places(campaign, root, prepared),
     )
 
 

@@ -7,13 +7,30 @@ change of the training data.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
 from rewarm.errors import DataError
+
+Count = TypeVar("Count", int, NDArray[np.int64])
+
+
+def expanded(
+    firsts: NDArray[np.int64], stops: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return all numbers of some ranges end to end, and the range that each is of.
+
+    >>> ranges, numbers = expanded(np.array([3, 9]), np.array([5, 10]))
+    >>> ranges.tolist(), numbers.tolist()
+    ([0, 0, 1], [3, 4, 9])
+    """
+    counts = np.maximum(stops - firsts, 0)
+    ranges = np.repeat(np.arange(len(counts)), counts)
+    before = np.cumsum(counts) - counts
+    return ranges, np.arange(len(ranges)) + (firsts - before)[ranges]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +52,15 @@ class Blocks:
         """Return the first byte of a block and the one after its last."""
         start = block * self.block_bytes
         return start, min(start + self.block_bytes, len(self.data))
+
+    def check_beginning(self, num_bytes: int) -> None:
+        """Check the blocks of the first bytes, which say how the others are to be read.
+
+        Raises:
+            DataError: the hash of one differs.
+        """
+        for block in range(-(-min(num_bytes, len(self.data)) // self.block_bytes)):
+            self.check(block)
 
     def check(self, block: int) -> None:
         """Check the hash of a block.
@@ -80,29 +106,42 @@ class HashedTokens:
         return self._ids.itemsize
 
     def ids(self, first: int, stop: int) -> NDArray[Any]:
-        """Return the ids from one token up to another, as a view."""
-        if first < stop:
-            self._check_touched(np.array([first]), np.array([stop - 1]))
+        """Return the ids from one token up to another, as a view.
+
+        Raises:
+            DataError: naming the file and the block that are damaged.
+        """
+        if self._num_unchecked and first < stop:
+            self._check_blocks(self._block_of(first), self._block_of(stop - 1))
         return self._ids[first:stop]
 
-    def at(self, tokens: NDArray[np.int64]) -> NDArray[Any]:
-        """Return the ids of some tokens, in any order."""
-        self._check_touched(tokens, tokens)
-        return self._ids[tokens]
+    def spans(self, firsts: NDArray[np.int64], stops: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the ids of some spans of tokens end to end, as a copy; a span may be empty.
+
+        Raises:
+            DataError: as `ids`.
+        """
+        ends = zip(firsts.tolist(), stops.tolist(), strict=True)
+        return np.concatenate([self._ids[:0], *(self.ids(first, stop) for first, stop in ends)])
 
     def rows(self, firsts: NDArray[np.int64], width: int) -> NDArray[Any]:
         """Return `width` ids from each of some tokens on, as a copy, (len(firsts), width).
 
         Raises:
-            DataError: naming the file and the block that are damaged.
+            DataError: as `ids`.
         """
-        self._check_touched(firsts, firsts + (width - 1))
+        if self._num_unchecked:
+            first_blocks = self._block_of(firsts).tolist()
+            last_blocks = self._block_of(firsts + (width - 1)).tolist()
+            for first, last in set(zip(first_blocks, last_blocks, strict=True)):
+                self._check_blocks(first, last)
         itemsize = self._ids.itemsize
-        all_rows = np.lib.stride_tricks.as_strided(
-            self._ids,
-            shape=(max(0, len(self._ids) - width + 1), width),
+        all_rows = np.ndarray(  # every row that there is, overlapping; of which some are copied
+            (max(0, len(self._ids) - width + 1), width),
+            self._ids.dtype,
+            buffer=self._blocks.data,
+            offset=self._first_byte,
             strides=(itemsize, itemsize),
-            writeable=False,
         )
         return all_rows[firsts]
 
@@ -127,33 +166,34 @@ class HashedTokens:
                 f" {self._blocks.remedy}"
             )
 
-    def _check_touched(self, firsts: NDArray[np.int64], lasts: NDArray[np.int64]) -> None:
-        """Check the blocks between each pair of tokens that nobody has touched before."""
-        if self._num_unchecked == 0:
-            return
-        itemsize, size = self._ids.itemsize, self._blocks.block_bytes
-        first_blocks = ((firsts * itemsize + self._first_byte) // size).tolist()
-        last_blocks = ((lasts * itemsize + self._first_byte) // size).tolist()
-        for first, last in set(zip(first_blocks, last_blocks, strict=True)):
-            for block in range(first, last + 1):
-                if not self._is_checked[block]:
-                    self._check(block)
-                    self._is_checked[block] = True
-                    self._num_unchecked = self._is_checked.count(False)
+    def _block_of(self, token: Count) -> Count:
+        """Return the block that a token lies in, or each of some."""
+        return (token * self._ids.itemsize + self._first_byte) // self._blocks.block_bytes
+
+    def _check_blocks(self, first: int, last: int) -> None:
+        """Check the blocks from one up to another that nobody has touched before."""
+        for block in range(first, last + 1):
+            if not self._is_checked[block]:
+                self._check(block)
+                self._is_checked[block] = True
+                self._num_unchecked = self._is_checked.count(False)
 
     def _check(self, block: int) -> None:
         """Refuse a block whose hash differs, or which holds an id outside the vocabulary."""
         self._blocks.check(block)
-        first, stop = (
-            max(0, byte - self._first_byte) // self._ids.itemsize
-            for byte in self._blocks.byte_range(block)
-        )
-        highest = highest_id(self._ids[first:stop])
+        start, stop = self._blocks.byte_range(block)
+        highest = highest_id(ids_within(self._ids, self._first_byte, start, stop))
         if highest >= self._vocabulary:
             raise DataError(
                 f"{self._blocks.path}: block {block} holds the id {highest}, outside the vocabulary"
                 f" of {self._vocabulary:,} entries. {self._blocks.remedy}"
             )
+
+
+def ids_within(ids: NDArray[Any], first_byte: int, start: int, stop: int) -> NDArray[Any]:
+    """Return the ids that lie in a range of a file's bytes, of ids that begin at `first_byte`."""
+    first, end = (max(0, byte - first_byte) // ids.itemsize for byte in (start, stop))
+    return ids[first:end]
 
 
 def highest_id(ids: NDArray[Any]) -> int:

@@ -12,9 +12,9 @@ from typing import Literal
 class Progress:
     """One report of how far a long piece of work has come."""
 
-    phase: Literal["encode", "write", "verify", "compare"]
+    phase: Literal["encode", "write", "verify", "compare", "adopt"]
     """Text to tokens; tokens to the store in their final order; the store against its hashes; training
-    text against validation text."""
+    text against validation text; token files of others counted and hashed."""
     done_bytes: int
     """Bytes of source files read (of text where the source has no size), or of tokens in other phases."""
     total_bytes: int | None

@@ -11,7 +11,7 @@ from rewarm.data.files import map_plain_file
 from rewarm.data.hashed_tokens import Blocks, HashedTokens
 from rewarm.data.index import Index
 from rewarm.data.layouts.contents import Contents, Documents, OpenedFile
-from rewarm.data.layouts.flat import FlatDocuments
+from rewarm.data.layouts.flat import MAX_HEADER_BYTES, FlatDocuments
 from rewarm.data.layouts.reading import read_contents
 from rewarm.data.manifest import Manifest, remedy
 from rewarm.data.shard_record import ShardRecord
@@ -55,7 +55,7 @@ class Shard:
             remedy=advice,
         )
         if record.layout == "npy":
-            blocks.check(0)  # before its header is believed
+            blocks.check_beginning(MAX_HEADER_BYTES)
         contents = read_contents(record.layout, files, record.dtype)
         _check_counts(record, contents, files[-1].path, advice)
         tokens = HashedTokens(blocks, contents.dtype, contents.first_byte, manifest.vocabulary)

@@ -31,7 +31,7 @@ class TokenStore:
         self.place = path.parent if path.name == MANIFEST else path
         self.manifest = manifest
         self.shards = shards
-        self._dtype = token_dtype(manifest.vocabulary)
+        self.dtype = token_dtype(manifest.vocabulary)
         self._starts = _starts([len(shard.tokens) for shard in shards])
         self._document_starts = _starts([shard.record.documents for shard in shards])
 
@@ -108,17 +108,17 @@ class TokenStore:
         """
         wanted = checked_numbers(numbers, self.num_windows(sequence_length), self.place)
         firsts, width = wanted * sequence_length, sequence_length + 1
-        if len(self.shards) == 1:
-            return self.shards[0].tokens.rows(firsts, width).astype(self._dtype, copy=False)
+        if len(self.shards) == 1 and self.shards[0].record.dtype == self.dtype.name:
+            return self.shards[0].tokens.rows(firsts, width)
+        found = np.empty((len(wanted), width), self.dtype)
         shards = self._shard_of(firsts)
-        is_whole = shards == self._shard_of(firsts + sequence_length)
-        found = np.empty((len(wanted), width), self._dtype)
-        for shard in np.unique(shards[is_whole]).tolist():
-            rows = np.flatnonzero(is_whole & (shards == shard))
-            inside = firsts[rows] - self._starts[shard]
-            found[rows] = self.shards[shard].tokens.rows(inside, width)
-        for row in np.flatnonzero(~is_whole).tolist():
-            found[row] = self.ids(int(firsts[row]), int(firsts[row]) + width)
+        inside = firsts - self._starts[shards]
+        for row, (shard, first) in enumerate(zip(shards.tolist(), inside.tolist(), strict=True)):
+            tokens = self.shards[shard].tokens
+            if first + width <= len(tokens):
+                found[row] = tokens.ids(first, first + width)
+            else:
+                found[row] = self.ids(int(firsts[row]), int(firsts[row]) + width)
         return found
 
     def num_targets(self, numbers: NDArray[Any], sequence_length: int) -> int:
@@ -135,13 +135,13 @@ class TokenStore:
         Raises:
             DataError: a block that was touched for the first time is damaged.
         """
-        parts = [np.empty(0, self._dtype)]
+        parts = [np.empty(0, self.dtype)]
         while first < stop:
             shard = int(self._shard_of(np.array([first]))[0])
             start, end = self._starts[shard : shard + 2].tolist()
             parts.append(self.shards[shard].tokens.ids(first - start, min(stop, end) - start))
             first = end
-        return np.concatenate(parts, dtype=self._dtype, casting="unsafe")
+        return np.concatenate(parts, dtype=self.dtype, casting="unsafe")
 
     def document(self, number: int) -> NDArray[Any]:
         """Return the ids of one document, its end-of-text id included, as a copy.

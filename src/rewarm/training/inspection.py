@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from rewarm.data.adopt import Adopted
 from rewarm.data.manifest import ADOPTED_SUFFIX, MANIFEST, manifest_path
 from rewarm.data.manifest_file import read_manifest
 from rewarm.data.shard_record import ShardRecord
@@ -254,3 +255,39 @@ def _describe_shards(shards: Sequence[ShardRecord]) -> Iterator[str]:
             )
         elif number == _SHOWN_SHARDS:
             yield f"    … {hidden:,} more"
+
+
+def adopted_lines(adopted: Adopted) -> Iterator[str]:
+    """Say in lines what adopting came to, and what to do with it."""
+    manifest = adopted.manifest
+    yield f"{'wrote' if adopted.is_new else 'unchanged'} {adopted.path}"
+    yield from _describe_store(adopted.path)
+    yield f"  the end-of-text id {manifest.end_of_text} occurs {adopted.ends:,} times"
+    if adopted.ends < manifest.documents:
+        yield "  so not every document ends with it; those that do not run into the next"
+    yield f'next: train_tokens = "{adopted.path}" in a dataset of a campaign'
+
+
+def adopted_json(adopted: Adopted) -> str:
+    """Return the same as JSON."""
+    manifest = adopted.manifest
+    content = {
+        "manifest": str(adopted.path),
+        "is_new": adopted.is_new,
+        "tokens": manifest.tokens,
+        "documents": manifest.documents,
+        "vocabulary": manifest.vocabulary,
+        "end_of_text": manifest.end_of_text,
+        "end_of_text_occurs": adopted.ends,
+        "tokenizer": manifest.tokenizer,
+        "fingerprint": manifest.fingerprint,
+        "shards": [
+            {
+                **shard.to_json(),
+                "files": [file.name for file in shard.files],
+                "blocks": len(shard.blocks),
+            }
+            for shard in manifest.shards
+        ],
+    }
+    return orjson.dumps(content, option=orjson.OPT_INDENT_2).decode()

@@ -33,7 +33,7 @@ class Documents(Protocol):
         """Return where documents begin in ranges of tokens, each from `firsts` to before `stops`.
 
         Returns:
-            For each beginning the number of the range and the token, range by range and rising.
+            For each beginning the number of the range and the token; in any order, and each once.
         """
         ...
 
@@ -76,18 +76,3 @@ def first_at_or_after(rising: NDArray[Any], values: NDArray[np.int64]) -> NDArra
         low = np.where(below, middle + 1, low)
         high = np.where(open_ & ~below, middle, high)
     return low
-
-
-def expanded(
-    firsts: NDArray[np.int64], stops: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return all numbers of some ranges end to end, and the range that each is of.
-
-    >>> ranges, numbers = expanded(np.array([3, 9]), np.array([5, 10]))
-    >>> ranges.tolist(), numbers.tolist()
-    ([0, 0, 1], [3, 4, 9])
-    """
-    counts = np.maximum(stops - firsts, 0)
-    ranges = np.repeat(np.arange(len(counts)), counts)
-    before = np.cumsum(counts) - counts
-    return ranges, np.arange(len(ranges)) + (firsts - before)[ranges]

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rewarm.data.layouts.contents import Contents, OpenedFile, expanded
+from rewarm.data.hashed_tokens import expanded
+from rewarm.data.layouts.contents import Contents, OpenedFile
 from rewarm.errors import DataError
 
 _DTYPES = {2: "<u2", 4: "<u4"}
@@ -89,13 +90,12 @@ class EndedDocuments:
     def starts_between(
         self, firsts: NDArray[np.int64], stops: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        # A document begins where the one before it ends: document n at the end n - 1. The first begins
-        # at 0, which is the end of none; so ranges look for ends from first on, and 0 is put in front.
+        # A document begins where the one before it ends; the first at 0.
         low = np.searchsorted(self.ends, firsts)
         ranges, numbers = expanded(low, np.searchsorted(self.ends, stops))
         starts = self.ends[numbers]
         at_zero = np.flatnonzero((firsts == 0) & (stops > 0))
         ranges, starts = np.append(ranges, at_zero), np.append(starts, np.zeros_like(at_zero))
-        # Where documents are empty, several ends are the same place, and the last end begins nothing.
-        pairs = np.unique(np.stack([ranges, starts])[:, starts < self.ends[-1]], axis=1)
+        # Where documents are empty, several ends are the same place.
+        pairs = np.unique(np.stack([ranges, starts]), axis=1)
         return pairs[0], pairs[1]

@@ -4,17 +4,19 @@ nanoGPT writes such `.bin` files, OLMo-core such files under the name `.npy`, wi
 """
 
 import io
+from tokenize import TokenError
 from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rewarm.data.hashed_tokens import HashedTokens
-from rewarm.data.layouts.contents import Contents, OpenedFile, expanded
+from rewarm.data.hashed_tokens import HashedTokens, expanded
+from rewarm.data.layouts.contents import Contents, OpenedFile
 from rewarm.errors import DataError
 
 NPY_MAGIC = b"\x93NUMPY"
-_MAX_HEADER_BYTES = 1 << 16
+MAX_HEADER_BYTES = 1 << 16
+"""Longest header of an array that is read."""
 _LLM_C_MAGICS = (20_240_520, 20_240_801)
 _PIECE_TOKENS = 1 << 22
 
@@ -45,7 +47,7 @@ def npy_contents(tokens: OpenedFile) -> Contents:
     Raises:
         DataError: it is something else.
     """
-    header = io.BytesIO(tokens.data[:_MAX_HEADER_BYTES])
+    header = io.BytesIO(tokens.data[:MAX_HEADER_BYTES])
     shape, dtype = read_npy_header(tokens, header)
     if len(shape) != 1 or shape[0] == 0:
         raise DataError(
@@ -78,7 +80,7 @@ def read_npy_header(file: OpenedFile, header: io.BytesIO) -> tuple[tuple[int, ..
             shape, by_columns, dtype = np.lib.format.read_array_header_2_0(header)
         else:
             raise ValueError(f"version {version} is not that of numbers")
-    except ValueError as error:
+    except (ValueError, SyntaxError, TokenError) as error:
         raise DataError(f"{file.path}: is no array of NumPy: {error}.") from error
     if dtype.kind not in "iu" or dtype.newbyteorder("<") != dtype:
         raise DataError(
@@ -128,7 +130,9 @@ class FlatDocuments:
     def starts_between(
         self, firsts: NDArray[np.int64], stops: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        ranges, tokens = expanded(firsts, stops)
-        begins = tokens == 0
-        begins[~begins] = self._tokens.at(tokens[~begins] - 1) == self._end_of_text
-        return ranges[begins], tokens[begins]
+        # A document begins behind each end; the first at 0.
+        before, last = np.maximum(firsts - 1, 0), stops - 1
+        ends = self._tokens.spans(before, last) == self._end_of_text
+        ranges, tokens = (numbers[ends] for numbers in expanded(before, last))
+        at_zero = np.flatnonzero((firsts == 0) & (stops > 0))
+        return np.append(ranges, at_zero), np.append(tokens + 1, np.zeros_like(at_zero))

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rewarm.data.hashed_tokens import expanded
 from rewarm.data.index import Index, parse_index
-from rewarm.data.layouts.contents import Contents, OpenedFile, expanded, first_at_or_after
+from rewarm.data.layouts.contents import Contents, OpenedFile, first_at_or_after
 from rewarm.errors import DataError
 
 
