@@ -8,7 +8,12 @@ import pytest
 from tests.tiny import CAMPAIGN, write_language
 
 from rewarm.campaign import load_campaign
-from rewarm.data.datasets import bytes_per_token, prepare_campaign, train_manifests
+from rewarm.data.datasets import (
+    bytes_per_token,
+    open_campaign,
+    prepare_campaign,
+    train_manifests,
+)
 from rewarm.data.documents import MissingTextError
 from rewarm.data.split_report import read_report
 from rewarm.errors import DataError, MismatchError
@@ -48,9 +53,10 @@ class Place:
         self.notes = []
         self.campaign = loaded.campaign
         self.prepared = self.folder / "prepared"
-        return prepare_campaign(
+        prepare_campaign(
             loaded.campaign, self.folder, self.prepared, workers=1, on_note=self.notes.append
         )
+        return open_campaign(loaded.campaign, self.folder, self.prepared)
 
     def texts(self, name: str) -> list[str]:
         lines = (self.folder / name).read_text(encoding="utf-8").splitlines()
