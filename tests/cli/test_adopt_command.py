@@ -169,7 +169,7 @@ def test_a_run_of_another_trainer_is_read_in_its_order(place):
     (place / "maps.toml").write_text(text, encoding="utf-8")
     loaded = load_campaign(place / "maps.toml")
     data = open_campaign(loaded.campaign, place, place / "prepared")
-    found = data.windows["new"]
+    found = data.windows("cut")["new"]
     assert isinstance(found, IndexMap)
     assert found.windows(range(found.num_windows(16)), 16).tolist() == samples[:consumed]
     assert data.num_windows("new", 16) == consumed

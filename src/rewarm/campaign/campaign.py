@@ -40,6 +40,8 @@ from rewarm.campaign.quantities import (
 from rewarm.campaign.schedule import Schedule
 from rewarm.replay import OrderKind, SourcePart
 
+Packing = Literal["cut", "best-fit"]
+"""How documents become sequences."""
 BASE = "base"
 """`after = "base"`: the stage starts from the base model (or from random weights)."""
 
@@ -397,7 +399,7 @@ class Training(_Table):
     documents: Literal["joined", "isolated"] = "joined"
     """What a token may look back at: all that stands before it in its sequence, as in the paper; or its own
     document alone, where positions are counted anew in each. Keep what the base model was trained with."""
-    packing: Literal["cut", "best-fit"] = "cut"
+    packing: Packing = "cut"
     """How training documents become sequences. cut: end to end, and cut wherever a sequence ends, as in the
     paper. best-fit: no document that fits is cut; sequences then end with up to a few tokens of nothing, which
     are counted as read but not trained on (0.1% of our corpora). Validation text is cut in any case."""
@@ -589,6 +591,16 @@ class Campaign(_Table):
                     f"micro_batch = {training.micro_batch} does not divide the batch of {sequences} sequences"
                 )
         return training
+
+    @model_validator(mode="after")
+    def _maps_are_of_windows(self) -> "Campaign":
+        mapped = [leaf for leaf, (text, _) in self.leaves().items() if text.index_maps is not None]
+        if mapped and self.training.packing == "best-fit":
+            raise ValueError(
+                f"data.{mapped[0].replace('/', '.domains.')}.index_maps say which windows a run elsewhere has "
+                'read, and training.packing = "best-fit" has none; leave one of them out'
+            )
+        return self
 
     @property
     def batch_sequences(self) -> int:

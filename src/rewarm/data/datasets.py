@@ -9,9 +9,11 @@ Parts of one text are read from one store, that of the first dataset which names
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from rewarm.campaign import Campaign
+from rewarm.campaign.campaign import Packing
 from rewarm.campaign.hub import NO_COMMITS, hub_name, tokenizer_file
 from rewarm.data.campaign_text import (
     SplitText,
@@ -27,6 +29,7 @@ from rewarm.data.index_map import IndexMap
 from rewarm.data.manifest import MANIFEST, Manifest, manifest_path
 from rewarm.data.manifest_file import read_manifest
 from rewarm.data.overlap.kept import kept_overlap, overlap_file
+from rewarm.data.packed import PackedStore
 from rewarm.data.prepare import prepare_split
 from rewarm.data.progress import Progress
 from rewarm.data.rejects import Rejects, is_over
@@ -63,15 +66,19 @@ class PreparedData:
     overlap: OverlapRecord | None = None
     """How much of the validation text is training text, if that was measured on these very tokens."""
 
-    def num_windows(self, source: str, sequence_length: int) -> int | None:
+    def num_windows(self, source: str, sequence_length: int, packing: Packing) -> int | None:
         """Return the sequences in the whole text of a source; None for what is no source."""
-        windows = self.windows.get(source)
+        windows = self.windows(packing).get(source)
         return None if windows is None else windows.num_windows(sequence_length)
 
-    @property
-    def windows(self) -> dict[str, WindowStore]:
-        """What is trained on, by source: the tokens, or the index map that says their order."""
-        return {**self.train, **self.index_maps}
+    def windows(self, packing: Packing) -> Mapping[str, WindowStore]:
+        """Return what is trained on, by source: the tokens, or the index map that says their order."""
+        return self._packed if packing == "best-fit" else {**self.train, **self.index_maps}
+
+    @cached_property
+    def _packed(self) -> dict[str, PackedStore]:
+        """The tokens in rows of whole documents, each packed once."""
+        return {source: PackedStore(store) for source, store in self.train.items()}
 
     def fingerprints(self) -> dict[str, dict[str, str]]:
         """Return the fingerprint of every split."""

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from rewarm.campaign.campaign import Campaign, Text
+from rewarm.campaign.campaign import Campaign, Packing, Text
 from rewarm.errors import CampaignError
 from rewarm.plan.plan import Plan
 from rewarm.plan.stage import StagePlan
 
-NumWindows = Callable[[str, int], int | None]
-"""Sequences in the whole text of a source at a sequence length; None if not known."""
+NumWindows = Callable[[str, int, Packing], int | None]
+"""Sequences in the whole text of a source at a sequence length and a packing; None if not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +41,11 @@ def declared_tokens(campaign: Campaign) -> dict[str, int]:
 
 
 def in_tokens(tokens: Mapping[str, int]) -> NumWindows:
-    """Return the numbers of sequences that follow from numbers of tokens: (tokens - 1) div L."""
-    return lambda source, length: (tokens[source] - 1) // length if source in tokens else None
+    """Return the numbers of sequences that follow from numbers of tokens: (tokens - 1) div L.
+
+    Those of whole documents follow from their lengths, and are about as many.
+    """
+    return lambda source, length, _: (tokens[source] - 1) // length if source in tokens else None
 
 
 def epochs_of(stage: StagePlan, num_windows: NumWindows) -> dict[str, Epochs]:
@@ -58,16 +61,16 @@ def epochs_of(stage: StagePlan, num_windows: NumWindows) -> dict[str, Epochs]:
     Raises:
         DataError: a part of a source is less than one sequence, or more than there is.
     """
-    read, length = stage.read_as_new(), stage.sequence_length
+    read = stage.read_as_new()
     found: dict[str, Epochs] = {}
     for name, dataset in stage.campaign.data.items():
         leaves = dataset.leaves(name)
-        sizes = {leaf: _size(leaf, text, num_windows, length) for leaf, (text, _) in leaves.items()}
+        sizes = {leaf: _size(stage, leaf, text, num_windows) for leaf, (text, _) in leaves.items()}
         texts = {leaf: text for leaf, (text, _) in leaves.items()}
         if dataset.domains:
             known = [size for size in sizes.values() if size is not None]
             whole = sum(known) if len(known) == len(sizes) else None
-            sizes[name] = whole or _size(name, dataset, num_windows, length)
+            sizes[name] = whole or _size(stage, name, dataset, num_windows)
             texts[name] = dataset
         for source, size in sizes.items():
             parts = leaves if source == name else {source}
@@ -78,9 +81,10 @@ def epochs_of(stage: StagePlan, num_windows: NumWindows) -> dict[str, Epochs]:
     return found
 
 
-def _size(source: str, text: Text, num_windows: NumWindows, length: int) -> int | None:
+def _size(stage: StagePlan, source: str, text: Text, num_windows: NumWindows) -> int | None:
     """Return the sequences in one epoch of a source: those of its part."""
-    there = num_windows(source, length)
+    length = stage.sequence_length
+    there = num_windows(source, length, stage.campaign.training.packing)
     return None if there is None else text.part.windows(source, there, length).length
 
 

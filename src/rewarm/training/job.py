@@ -84,7 +84,7 @@ class Job:
         return Batches(
             rows=rows_of(self.layout(stage), data_rank, stage.batch_sequences),
             stream=stage.stream,
-            stores=self.data.windows,
+            stores=self.data.windows(stage.campaign.training.packing),
             orders={source: text.order for source, (text, _) in leaves.items()},
             parts={source: text.part for source, (text, _) in leaves.items()},
             seed=stage.campaign.seed,
