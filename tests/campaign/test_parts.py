@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from rewarm.campaign.campaign import Dataset
+from rewarm.campaign.datasets import Dataset
 from rewarm.campaign.parts import Split, SplitPart, TokenRange, TokenSpan
 from rewarm.replay import SourcePart
 

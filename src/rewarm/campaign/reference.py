@@ -15,7 +15,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from rewarm.campaign import campaign, schedule
+from rewarm.campaign import campaign, datasets, schedule, settings
 from rewarm.campaign.presets import PRESETS
 
 _TABLES = (
@@ -23,17 +23,17 @@ _TABLES = (
     (campaign.Model, "[model]", ""),
     (campaign.Tokenizer, "[tokenizer]", ""),
     (campaign.TrainTokenizer, "tokenizer.train", ""),
-    (campaign.Dataset, "[data.NAME]", ""),
-    (campaign.Domain, "[data.NAME.domains.DOMAIN]", ""),
-    (campaign.HuggingFace, "hugging_face", ""),
-    (campaign.HeldOut, "data.NAME.validation, as a table", ""),
-    (campaign.IndexMaps, "index_maps", ""),
+    (datasets.Dataset, "[data.NAME]", ""),
+    (datasets.Domain, "[data.NAME.domains.DOMAIN]", ""),
+    (datasets.HuggingFace, "hugging_face", ""),
+    (datasets.HeldOut, "data.NAME.validation, as a table", ""),
+    (datasets.IndexMaps, "index_maps", ""),
     (campaign.History, "[history.NAME]", ""),
-    (campaign.Optimizer, "[optimizer]", ""),
-    (campaign.Training, "[training]", ""),
-    (campaign.Parallel, "[parallel]", ""),
-    (campaign.Evaluation, "[evaluation]", ""),
-    (campaign.Checkpoints, "[checkpoints]", ""),
+    (settings.Optimizer, "[optimizer]", ""),
+    (settings.Training, "[training]", ""),
+    (settings.Parallel, "[parallel]", ""),
+    (settings.Evaluation, "[evaluation]", ""),
+    (settings.Checkpoints, "[checkpoints]", ""),
     (campaign.Stage, "[[stage]]", ""),
     (campaign.Replay, "stage.replay", "A share alone is short for `{ share = … }`."),
 )

@@ -13,8 +13,8 @@ from functools import cached_property
 from pathlib import Path
 
 from rewarm.campaign import Campaign
-from rewarm.campaign.campaign import Packing
 from rewarm.campaign.hub import NO_COMMITS, hub_name, tokenizer_file
+from rewarm.campaign.settings import Packing
 from rewarm.data.campaign_text import (
     SplitText,
     campaign_text,

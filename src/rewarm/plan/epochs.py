@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from rewarm.campaign.campaign import Campaign, Packing, Text
+from rewarm.campaign.campaign import Campaign
+from rewarm.campaign.datasets import Text
+from rewarm.campaign.settings import Packing
 from rewarm.errors import CampaignError
 from rewarm.plan.plan import Plan
 from rewarm.plan.stage import StagePlan
