@@ -443,13 +443,12 @@ def evaluate(
         "questions": _named_files("--questions", questions),
         "generate": _named_files("--generate", generate),
     }
+    _check_models(models, out, stage=stage, of_stage=(arm, at, prepared))
     tasks = read_tasks(files, german_prompts=german_prompts, limit=limit)
     world = current_world(device, threads)
     done = []
     for place in models:
-        if RunFolder(place).resolved.exists():
-            if stage is None:
-                raise CampaignError(f"{place} is a run; say with --stage which of its stages")
+        if stage is not None and _is_run(place):
             model = open_checkpoint(
                 RunFolder(place), stage, arm=arm, at=at, prepared=prepared, context_length=context
             )
@@ -619,6 +618,36 @@ def _with_sides(
             raise CampaignError(f"{option} and --set {path} set the same value; give one of them")
         found.append(f"{path}={count}")
     return found
+
+
+def _is_run(folder: Path) -> bool:
+    from rewarm.runs.folder import RunFolder
+
+    return RunFolder(folder).resolved.exists()
+
+
+def _check_models(
+    models: list[Path], out: Path, *, stage: str | None, of_stage: tuple[object, ...]
+) -> None:
+    """Refuse models whose evaluation would end with a mistake after hours, as far as can be known before."""
+    from rewarm.errors import CampaignError, CheckpointError
+    from rewarm.evaluation.results import refuse_existing
+
+    for place in models:
+        if not place.is_dir():
+            raise CheckpointError(f"{place}: no such folder. Give a Hugging Face folder, or a run.")
+    runs = [place for place in models if _is_run(place)]
+    if runs and stage is None:
+        raise CampaignError(f"{runs[0]} is a run; say with --stage which of its stages")
+    if not runs and (stage, *of_stage) != (None,) * 4:
+        raise CampaignError("--stage, --arm, --at and --prepared are of a run, and no model is one")
+    names = [place.resolve().name for place in models if place not in runs]
+    for name in names:
+        refuse_existing(out / name)
+        if names.count(name) > 1:
+            raise CampaignError(
+                f"two models are called {name!r}, and results go by names; give one of them another --out"
+            )
 
 
 def _named_files(option: str, given: list[str] | None) -> "Mapping[str, str]":

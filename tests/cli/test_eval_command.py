@@ -116,14 +116,35 @@ def test_prompts_are_printed_where_there_is_room_for_them(untouched, model_of, t
     assert [item["kind"] for item in found] == ["document"] * 2 + ["prompt"] * 5
 
 
+def test_models_that_would_fail_later_are_refused_at_once(untouched, model_of, texts, tmp_path):
+    folder = model_of(16)
+    asked = ("--documents", f"a={texts}", "--out", tmp_path / "out", *QUICK)
+    for models, code, message in (
+        ((folder, model_of(16)), 2, "two models are called 'base'"),
+        ((folder, tmp_path / "none"), 4, "none: no such folder"),
+        ((folder, untouched.run), 2, "is a run; say with --stage"),
+        ((folder, "--at", "50%"), 2, "no model is one"),
+    ):
+        done = rewarm("eval", *models, *asked)
+        assert (done.code, done.out) == (code, "")
+        assert message in done.err
+    assert not (tmp_path / "out").exists()
+    assert rewarm("eval", folder, *asked).code == 0
+    assert rewarm("eval", folder, *asked).code == 2
+
+
 @pytest.mark.parametrize(
     ("asked", "code", "message"),
     [
-        ((), 2, "nothing is asked of the models"),
+        (("--stage", "pretrain"), 2, "nothing is asked of the models"),
         (("--documents", "old"), 2, "--documents old: give a name and a file"),
         (("--documents", "a=TEXTS", "--documents", "a=TEXTS"), 2, "the name 'a' twice"),
-        (("--documents", "a=none.jsonl"), 3, "no file matches 'none.jsonl'"),
-        (("--questions", "a=TEXTS"), 3, "texts.jsonl:1: has no key 'choices'"),
+        (("--stage", "pretrain", "--documents", "a=none.jsonl"), 3, "no file matches 'none.jsonl'"),
+        (
+            ("--stage", "pretrain", "--questions", "a=TEXTS"),
+            3,
+            "texts.jsonl:1: has no key 'choices'",
+        ),
         (("--documents", "a=TEXTS"), 2, "is a run; say with --stage"),
         (("--documents", "a=TEXTS", "--precision", "fp16"), 2, "--precision fp16"),
     ],
