@@ -25,6 +25,8 @@ VERBS = [
     "train",
     "quickstart",
     "anneal",
+    "eval",
+    "compare",
     "export",
     "report",
     "adopt",

@@ -21,6 +21,7 @@ from rewarm.plan import Plan, make_plan
 from rewarm.runs.files import read_record
 from rewarm.runs.folder import RunFolder, StageFolder
 from rewarm.runs.records import ResolvedRecord, StageResult
+from rewarm.training.evaluated import open_checkpoint
 from rewarm.training.export import export_stage
 
 TOKENS = torch.arange(24).view(2, 12) * 3
@@ -76,6 +77,18 @@ def test_it_is_the_model_of_the_last_checkpoint_without_the_padding(finished, ex
     assert torch.equal(logits(load_folder(out)), logits(loaded))
     torch.testing.assert_close(logits(loaded), expected, rtol=1e-5, atol=1e-6)
     assert loaded.config.vocab_size == 300
+
+
+@pytest.mark.parametrize("at", [None, "50%"])
+def test_a_checkpoint_is_evaluated_as_the_model_that_is_exported(finished, tiny, export, at):
+    where = {"arm": None, "at": at, "prepared": tiny.prepared}
+    opened = open_checkpoint(finished, "pretrain", context_length=None, **where)
+    exported = load_folder(export("pretrain", at=at))
+    assert torch.equal(logits(opened.model), logits(exported))
+    assert logits(opened.model).shape[-1] == 300  # and not the 320 rows that were trained
+    assert opened.context_length == 16
+    with pytest.raises(CampaignError, match="reads at most 16 tokens"):
+        open_checkpoint(finished, "pretrain", context_length=17, **where)
 
 
 def test_an_earlier_checkpoint_is_another_model(finished, export, tmp_path):

@@ -9,6 +9,16 @@ from pathlib import Path
 import torch
 from packaging.requirements import Requirement
 
+from rewarm import __version__
+
+_LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "safetensors")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, of rewarm and of the libraries that decide what is computed."""
+    found = {"python": platform.python_version(), "rewarm": __version__}
+    return found | {name: version(name) for name in _LIBRARIES}
+
 
 def machine_facts(folder: Path) -> dict[str, str]:
     """Return what decides speed and bits: processor, memory, disk, torch, devices.

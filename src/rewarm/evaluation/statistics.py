@@ -87,6 +87,24 @@ def mean(values: ArrayLike) -> Estimate:
     return _estimate(float(x.mean()), error, len(x))
 
 
+def macro_average(estimates: Sequence[Estimate]) -> Estimate:
+    """Estimate the plain mean of k independent values, such as bits per byte by domain.
+
+        SE = √( Σ SEₖ² ) / k
+
+    NaN where one of them has no standard error.
+
+    Raises:
+        ValueError: nothing to estimate from.
+
+    >>> macro_average([mean([1.0, 3.0]), mean([4.0, 4.0])]).value
+    3.0
+    """
+    value = float(_array([each.value for each in estimates]).mean())
+    error = math.sqrt(sum(each.standard_error**2 for each in estimates)) / len(estimates)
+    return _estimate(value, error, sum(each.count for each in estimates))
+
+
 def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> float:
     """Return the exact two-sided p-value of two models being right equally often on the same questions.
 

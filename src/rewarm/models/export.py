@@ -8,23 +8,20 @@ import copy
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from tokenizers import Tokenizer
-from torch import Tensor, nn
-from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel
+from transformers import GenerationConfig, PreTrainedConfig
 
 from rewarm.errors import CampaignError, DataError
 from rewarm.models.empty import empty_model
 from rewarm.models.export_checks import check_logits, check_tokenizer, check_weights
+from rewarm.models.vocabulary import first_rows
 from rewarm.models.weight_files import write_weights
 from rewarm.storage import TEMPORARY_SUFFIX, storage_errors, sync_folder
-from rewarm.tensors.blocks import Block
-from rewarm.tensors.held import own_tensors
 from rewarm.tensors.source import TensorSource
 
 ExportType = Literal["fp32", "bf16"]
@@ -85,7 +82,7 @@ def write_model_folder(
     exported.architectures = [type(model).__name__]
     kept = source
     if content.vocabulary is not None:
-        kept = _FirstRows(source=source, names=_embeddings(model), rows=content.vocabulary)
+        kept = first_rows(source, model, content.vocabulary)
     temporary = out.with_name(f".{out.name}-{os.getpid()}{TEMPORARY_SUFFIX}")
     with storage_errors(temporary, 0):
         temporary.mkdir(parents=True)
@@ -140,31 +137,6 @@ def _end_of_text_id(content: FolderContent) -> int:
             "model writes would never end. Name the one it has."
         )
     return found
-
-
-@dataclass(frozen=True, kw_only=True)
-class _FirstRows:
-    """A source with fewer rows in some of its tensors."""
-
-    source: TensorSource
-    names: frozenset[str]
-    rows: int
-
-    def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        return {
-            name: (self.rows, *shape[1:]) if name in self.names else shape
-            for name, shape in self.source.shapes().items()
-        }
-
-    def tensors(self, wanted: Mapping[str, Block]) -> Iterator[tuple[str, Tensor]]:
-        return self.source.tensors(wanted)
-
-
-def _embeddings(model: PreTrainedModel) -> frozenset[str]:
-    """Return the names of the tensors that have a row for each entry of the vocabulary."""
-    modules = (model.get_input_embeddings(), model.get_output_embeddings())
-    ids = {id(module.weight) for module in modules if isinstance(module, nn.Module)}
-    return frozenset(name for name, tensor in own_tensors(model).items() if id(tensor) in ids)
 
 
 def _write_texts(folder: Path, config: PreTrainedConfig, content: FolderContent) -> None:

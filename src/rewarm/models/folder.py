@@ -161,7 +161,7 @@ class _FileSource:
 def _stored_tensors(folder: Path) -> dict[str, _Stored]:
     """Read the headers of all files, and refuse what cannot be trained from."""
     tensors: dict[str, _Stored] = {}
-    for path in _weight_files(folder):
+    for path in weight_files(folder):
         for stored in _header(path):
             if stored.name in tensors:
                 raise CheckpointError(
@@ -305,7 +305,12 @@ def _contradiction(folder: Path) -> CheckpointError:
     )
 
 
-def _weight_files(folder: Path) -> list[Path]:
+def weight_files(folder: Path) -> list[Path]:
+    """Return the safetensors files of a model folder.
+
+    Raises:
+        CheckpointError: there are none, or the index does not make sense.
+    """
     index = folder / _INDEX
     if index.is_file():
         return [folder / name for name in _indexed_names(index)]

@@ -3,17 +3,15 @@
 The same call starts, resumes and finds finished: each stage knows from its folder what is left of it.
 """
 
-import platform
 import re
 import subprocess
 from contextlib import ExitStack
-from importlib.metadata import version
 from pathlib import Path
 
 from rich.console import Console
 
-from rewarm import __version__
 from rewarm.data.datasets import PreparedData
+from rewarm.engine.doctor import versions
 from rewarm.engine.ranks import Ranks
 from rewarm.engine.world import World, fingerprint
 from rewarm.errors import MismatchError, NumericsError, RewarmError, StorageError
@@ -31,8 +29,6 @@ from rewarm.training.journal import now
 from rewarm.training.loop import train_stage
 from rewarm.training.progress import Reporter, clock
 from rewarm.training.signals import stop_on_signals
-
-_LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "safetensors")
 
 
 def train_campaign(
@@ -201,8 +197,6 @@ def differences(old: object, new: object, path: str = "") -> list[str]:
 
 def _resolved(plan: Plan, run: RunFolder, data: PreparedData, world: World) -> ResolvedRecord:
     loaded = plan.loaded
-    versions = {"python": platform.python_version(), "rewarm": __version__}
-    versions |= {name: version(name) for name in _LIBRARIES}
     return ResolvedRecord(
         campaign=plan.campaign.model_dump(mode="json", by_alias=True),
         origins=dict(loaded.origins),
@@ -212,7 +206,7 @@ def _resolved(plan: Plan, run: RunFolder, data: PreparedData, world: World) -> R
         },
         settings=list(loaded.settings),
         root=str(loaded.root.resolve()),
-        versions=versions,
+        versions=versions(),
         commit=_commit(loaded.root),
         data=data.fingerprints(),
         tokenizer=data.tokenizer.fingerprint,

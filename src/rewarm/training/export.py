@@ -1,34 +1,18 @@
 """Exporting a stage of a run as a Hugging Face folder."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
-from transformers import PreTrainedConfig
-
-from rewarm.campaign import PRESETS, LoadedCampaign
-from rewarm.campaign.hub import hub_name, revision_of
-from rewarm.data.datasets import tokenizer_path
-from rewarm.data.tokenizer import Tokenizer, load_tokenizer
-from rewarm.engine import checkpoint
-from rewarm.engine.retention import saved_steps
-from rewarm.errors import CampaignError, CheckpointError, MismatchError
-from rewarm.models.build import preset_config
+from rewarm.errors import CampaignError
 from rewarm.models.export import ExportType, FolderContent, write_model_folder
-from rewarm.models.folder import open_folder
-from rewarm.models.hub import local_model_folder
-from rewarm.plan import StagePlan, make_plan
+from rewarm.plan import StagePlan
 from rewarm.plan.record import in_words
-from rewarm.replay import Count
 from rewarm.runs.files import read_record, read_records
 from rewarm.runs.folder import RunFolder
 from rewarm.runs.records import EvalRecord, ResolvedRecord, RunRecord, StageResult, StepRecord
-from rewarm.tensors.source import TensorSource
-from rewarm.training.anneal import load_run
 from rewarm.training.model_card import Facts, LossChange, StageStory, model_card
-from rewarm.training.selection import find_stage, length_of
+from rewarm.training.saved_stage import SavedStage, read_stage
 
 
 def export_stage(
@@ -62,29 +46,16 @@ def export_stage(
         StorageError: the disk is full.
     """
     export_type = _export_type(dtype)
-    loaded = load_run(run)
-    plan = make_plan(loaded)
-    arm, planned = find_stage(plan, arm, stage)
-    chosen = _Chosen(run=run, arm=arm, stage=planned, step=_step(run, planned, at))
-    saved = _read_checkpoint(chosen)
-    campaign = planned.campaign
-    prepared = Path("prepared") / campaign.name if prepared is None else prepared
-    tokenizer = load_tokenizer(
-        tokenizer_path(campaign, loaded.root, prepared, loaded.commits),
-        campaign.tokenizer.end_of_text,
-    )
-    _check_tokenizer(tokenizer, saved)
-    base = _base(planned, loaded, tokenizer)
-    out = run.exports / planned.folder if out is None else out
-    facts = _facts(chosen, saved, base, load_from=out.name, dtype=export_type)
+    saved = read_stage(run, stage, arm=arm, at=at, prepared=prepared)
+    out = run.exports / saved.stage.folder if out is None else out
     content = FolderContent(
-        tokenizer_json=tokenizer.path,
-        end_of_text=tokenizer.end_of_text_token,
-        vocabulary=base.vocabulary,
+        tokenizer_json=saved.tokenizer.path,
+        end_of_text=saved.tokenizer.end_of_text_token,
+        vocabulary=saved.base.vocabulary,
         dtype=export_type,
-        card=model_card(facts),
+        card=model_card(_facts(saved, load_from=out.name, dtype=export_type)),
     )
-    write_model_folder(out, base.config, saved.source, content)
+    write_model_folder(out, saved.base.config, saved.source, content)
     return out
 
 
@@ -94,119 +65,17 @@ def _export_type(dtype: str) -> ExportType:
     return dtype
 
 
-def _step(run: RunFolder, stage: StagePlan, at: str | None) -> int:
-    """Return the step to export, which has a checkpoint."""
-    saved = saved_steps(run.stage(stage.folder).checkpoints)
-    if not saved:
-        raise CheckpointError(
-            f"{stage.folder} has no checkpoint in {run.path}, so there is nothing to export. Train it first."
-        )
-    if at is None:
-        return saved[-1]
-    step = length_of("--at", at, stage)
-    if step not in saved:
-        raise CheckpointError(
-            f"{stage.folder} has no checkpoint at step {step:,} ({at}); there are steps "
-            f"{', '.join(f'{s:,}' for s in saved)}. Choose one of them."
-        )
-    return step
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Saved:
-    """A checkpoint that was verified."""
-
-    source: TensorSource
-    state: Mapping[str, Any]
-    weights: Mapping[str, str]
-
-    def counts(self, name: str) -> dict[str, Count]:
-        return {s: Count(new=c[0], replayed=c[1]) for s, c in self.state[name].items()}
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Chosen:
-    """What is exported."""
-
-    run: RunFolder
-    arm: str
-    stage: StagePlan
-    step: int
-
-
-def _read_checkpoint(chosen: _Chosen) -> _Saved:
-    """Verify the checkpoint and open it; the one place that knows how checkpoints are read."""
-    folder = chosen.run.stage(chosen.stage.folder).checkpoint(chosen.step)
-    saved = checkpoint.load(folder)
-    state = saved.state
-    if (state.get("stage"), state.get("step")) != (chosen.stage.key, chosen.step):
-        raise CheckpointError(
-            f"{folder}: is a checkpoint of another stage or step than its place says; a folder was copied or "
-            "renamed. Put the right one back."
-        )
-    files = saved.manifest.files
-    return _Saved(
-        source=saved.groups["model"],
-        state=state,
-        weights={name: file.sha256 for name, file in files.items() if name.startswith("model")},
-    )
-
-
-def _check_tokenizer(tokenizer: Tokenizer, saved: _Saved) -> None:
-    if saved.state["tokenizer"] != tokenizer.fingerprint:
-        raise MismatchError(
-            f"{tokenizer.path}: is not the tokenizer that the stage was trained with, so the model would read "
-            "and write nonsense. Put the old one back, or give the folder that has it with --prepared."
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Base:
-    """What the campaign started from."""
-
-    config: PreTrainedConfig
-    vocabulary: int | None
-    words: str
-    hub_name: str | None
-
-
-def _base(stage: StagePlan, loaded: LoadedCampaign, tokenizer: Tokenizer) -> _Base:
-    model = stage.campaign.model
-    if model.from_ is not None:
-        folder = local_model_folder(model.from_, loaded.root, loaded.commits)
-        found = hub_name(model.from_, loaded.root, loaded.commits)
-        words, name = "a model in a local folder", None
-        if found is not None:
-            name = found.repository
-            words = f"[{name}](https://huggingface.co/{name}), commit `{revision_of(folder)}`"
-        return _Base(config=open_folder(folder).config, vocabulary=None, words=words, hub_name=name)
-    assert model.preset is not None, "a model is a preset or a folder"
-    rows = model.vocabulary or tokenizer.vocabulary
-    config = preset_config(
-        PRESETS[model.preset], vocabulary=rows, sequence_length=stage.campaign.sequence_length
-    )
-    # Rows beyond the tokenizer's entries were padding: no text ever had them as input.
-    return _Base(
-        config=config,
-        vocabulary=tokenizer.vocabulary if rows > tokenizer.vocabulary else None,
-        words=f"random weights (preset {model.preset})",
-        hub_name=None,
-    )
-
-
-def _facts(
-    chosen: _Chosen, saved: _Saved, base: _Base, *, load_from: str, dtype: ExportType
-) -> Facts:
-    run, stage = chosen.run, chosen.stage
+def _facts(saved: SavedStage, *, load_from: str, dtype: ExportType) -> Facts:
+    run, stage, base = saved.run, saved.stage, saved.base
     record = read_record(run.plan, RunRecord)
     resolved = read_record(run.resolved, ResolvedRecord)
     return Facts(
         campaign=stage.campaign.name,
-        arm=chosen.arm,
+        arm=saved.arm,
         family=base.config.model_type,
         base=base.words,
         base_model=base.hub_name,
-        stages=_stories(run, record, stage, chosen.step),
+        stages=_stories(run, record, stage, saved.step),
         sequence_length=stage.sequence_length,
         ledger=saved.counts("ledger"),
         history=record.history,

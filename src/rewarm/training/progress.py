@@ -110,6 +110,30 @@ def clock(seconds: float) -> str:
 
 
 @contextmanager
+def show_evaluation(console: Console, model: str) -> Generator[Callable[[str, int, int], None]]:
+    """Show how far the evaluation of a model is: give what it returns to `evaluate`."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    tasks: dict[str, TaskID] = {}
+
+    def on_progress(task: str, done: int, total: int) -> None:
+        if task not in tasks:
+            tasks[task] = bar.add_task(f"{model}: {task}")
+            if not console.is_terminal:
+                console.print(f"{model}: {task}, {total:,} requests", markup=False, soft_wrap=True)
+        bar.update(tasks[task], completed=done, total=total)
+
+    with bar:
+        yield on_progress
+
+
+@contextmanager
 def show_preparation(
     console: Console, doing: str = "preparing"
 ) -> Generator[Callable[[str, Preparation], None]]:
