@@ -391,7 +391,7 @@ def test_a_branch_off_a_step_that_was_not_saved_names_those_that_were(untouched)
 def test_export_writes_a_folder_and_says_how_to_load_it(work):
     done = rewarm("export", work.run, "--stage", "pretrain", "--prepared", work.prepared)
     assert done.code == 0, done.err
-    folder = work.run / "export" / "pretrain"
+    folder = work.run / "export" / work.stage("pretrain").name
     assert done.out == (
         f'wrote {folder}; load it with AutoModelForCausalLM.from_pretrained("{folder}")\n'
     )
