@@ -172,7 +172,7 @@ def test_a_run_of_another_trainer_is_read_in_its_order(place):
     found = data.windows("cut")["new"]
     assert isinstance(found, IndexMap)
     assert found.windows(range(found.num_windows(16)), 16).tolist() == samples[:consumed]
-    assert data.num_windows("new", 16) == consumed
+    assert data.num_windows("new", 16, "cut") == consumed
     assert data.fingerprints()["train"]["new"] == found.fingerprint
     done = rewarm("plan", place / "maps.toml", "--prepared", place / "prepared")
     assert done.code == 0, done.err

@@ -1,0 +1,195 @@
+"""Verbs for models: export, eval, compare."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rewarm.cli.common import Device, Prepared, Threads, app, new_console
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rewarm.evaluation.evaluate import FileKind
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    stage: Annotated[str, typer.Option(help="Stage whose weights are wanted.")],
+    arm: Annotated[str | None, typer.Option(help="Arm, if the stage differs between arms.")] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            help="Where in it: a percentage, steps or tokens.  [default: last checkpoint]"
+        ),
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="Type of the weights: fp32 or bf16.")] = "fp32",
+    out: Annotated[
+        Path | None, typer.Option(help="The folder.  [default: RUN/export/STAGE-KEY]")
+    ] = None,
+    prepared: Prepared = None,
+) -> None:
+    """Write a stage as a Hugging Face model folder, with a model card."""
+    from rewarm.runs.folder import RunFolder
+    from rewarm.training.export import export_stage
+
+    folder = export_stage(
+        RunFolder(run), stage, arm=arm, at=at, out=out, dtype=dtype, prepared=prepared
+    )
+    typer.echo(f'wrote {folder}; load it with AutoModelForCausalLM.from_pretrained("{folder}")')
+
+
+@app.command("eval")
+def evaluate(
+    models: Annotated[
+        list[Path],
+        typer.Argument(metavar="MODEL...", help="Hugging Face folders; or runs, with --stage."),
+    ],
+    documents: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=FILE", help="Texts, for bits per byte: JSON lines."),
+    ] = None,
+    questions: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=FILE", help="Multiple choice: JSON lines.")
+    ] = None,
+    generate: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=FILE", help="Questions answered freely: JSON lines."),
+    ] = None,
+    german_prompts: Annotated[
+        bool, typer.Option("--german-prompts", help="Continue the paper's five German prompts.")
+    ] = False,
+    stage: Annotated[str | None, typer.Option(help="Of a run: the stage.")] = None,
+    arm: Annotated[str | None, typer.Option(help="Its arm, if the stage differs.")] = None,
+    at: Annotated[str | None, typer.Option(help="Where in it.  [default: last checkpoint]")] = None,
+    prepared: Prepared = None,
+    out: Annotated[
+        Path, typer.Option(help="Folder of the results, one inside for each model.")
+    ] = Path("evaluations"),
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Take the first N rows of each file.")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Texts read at once.")] = 8,
+    context: Annotated[
+        int | None, typer.Option(min=2, help="Tokens read at once.  [default: all it can]")
+    ] = None,
+    precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
+    end_of_text: Annotated[
+        str | None,
+        typer.Option(help="Of a folder: its end-of-text token.  [default: eos_token_id]"),
+    ] = None,
+    device: Device = None,
+    threads: Threads = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+) -> None:
+    """Measure models: bits per byte, multiple choice, free answers; nothing is downloaded."""
+    from rewarm.engine.world import current_world
+    from rewarm.errors import CampaignError
+    from rewarm.evaluation.evaluate import Settings as EvaluationSettings
+    from rewarm.evaluation.evaluate import evaluate as evaluate_model
+    from rewarm.evaluation.evaluate import read_tasks
+    from rewarm.evaluation.model import open_model
+    from rewarm.evaluation.results import refuse_existing
+    from rewarm.evaluation.tables import print_results, results_json
+    from rewarm.runs.folder import RunFolder
+    from rewarm.training.evaluated import open_checkpoint
+    from rewarm.training.progress import show_evaluation
+
+    if precision not in ("fp32", "bf16"):
+        raise CampaignError(f"--precision {precision}: models are evaluated in fp32 or bf16")
+    settings = EvaluationSettings(batch=batch, precision=precision)
+    files: dict[FileKind, Mapping[str, str]] = {
+        "documents": _named_files("--documents", documents),
+        "questions": _named_files("--questions", questions),
+        "generate": _named_files("--generate", generate),
+    }
+    _check_models(models, out, stage=stage, of_stage=(arm, at, prepared))
+    tasks = read_tasks(files, german_prompts=german_prompts, limit=limit)
+    world = current_world(device, threads)
+    done = []
+    for place in models:
+        if stage is not None and _is_run(place):
+            model = open_checkpoint(
+                RunFolder(place), stage, arm=arm, at=at, prepared=prepared, context_length=context
+            )
+        else:
+            model = open_model(place, end_of_text=end_of_text, context_length=context)
+        folder = out / model.name
+        refuse_existing(folder)
+        with show_evaluation(new_console(), model.name) as on_progress:
+            done.append(
+                evaluate_model(
+                    model, tasks, folder, world=world, settings=settings, on_progress=on_progress
+                )
+            )
+        new_console().print(f"wrote {folder}", markup=False, soft_wrap=True)
+    if as_json:
+        typer.echo(results_json(done))
+    else:
+        print_results(new_console(error=False), done)
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A", help="Results of `rewarm eval`.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="The same of another model.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
+) -> None:
+    """Compare two models item by item: differences with intervals, and what could not be seen."""
+    from rewarm.evaluation.comparison import compare_results
+    from rewarm.evaluation.results import read_results
+    from rewarm.evaluation.tables import print_comparison
+
+    compared = compare_results(read_results(first), read_results(second))
+    if as_json:
+        typer.echo(compared.model_dump_json(indent=2))
+    else:
+        print_comparison(new_console(error=False), compared)
+
+
+def _is_run(folder: Path) -> bool:
+    from rewarm.runs.folder import RunFolder
+
+    return RunFolder(folder).resolved.exists()
+
+
+def _check_models(
+    models: list[Path], out: Path, *, stage: str | None, of_stage: tuple[object, ...]
+) -> None:
+    """Refuse models whose evaluation would end with a mistake after hours, as far as can be known before."""
+    from rewarm.errors import CampaignError, CheckpointError
+    from rewarm.evaluation.results import refuse_existing
+
+    for place in models:
+        if not place.is_dir():
+            raise CheckpointError(f"{place}: no such folder. Give a Hugging Face folder, or a run.")
+    runs = [place for place in models if _is_run(place)]
+    if runs and stage is None:
+        raise CampaignError(f"{runs[0]} is a run; say with --stage which of its stages")
+    if not runs and (stage, *of_stage) != (None,) * 4:
+        raise CampaignError("--stage, --arm, --at and --prepared are of a run, and no model is one")
+    names = [place.resolve().name for place in models if place not in runs]
+    for name in names:
+        refuse_existing(out / name)
+        if names.count(name) > 1:
+            raise CampaignError(
+                f"two models are called {name!r}, and results go by names; give one of them another --out"
+            )
+
+
+def _named_files(option: str, given: list[str] | None) -> "Mapping[str, str]":
+    """Return the files that an option names, by name."""
+    from rewarm.errors import CampaignError
+
+    found: dict[str, str] = {}
+    for text in given or ():
+        name, equals, file = text.partition("=")
+        if not (name and equals and file):
+            raise CampaignError(
+                f"{option} {text}: give a name and a file, such as {option} old=old.jsonl"
+            )
+        if name in found:
+            raise CampaignError(f"{option} gives the name {name!r} twice; results go by names")
+        found[name] = file
+    return found
