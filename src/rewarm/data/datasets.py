@@ -9,6 +9,7 @@ Parts of one text are read from one store, that of the first dataset which names
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
 
@@ -282,7 +283,7 @@ def _present(
         try:
             split.source.describe()
         except MissingTextError as missing:
-            if not (split_folder(prepared, split) / MANIFEST).exists():
+            if not _was_made_from_it(split, split_folder(prepared, split)):
                 problems = pattern_problems(campaign, root) or [str(missing)]
                 raise MissingTextError("\n".join(problems)) from missing
             if on_note:
@@ -293,6 +294,23 @@ def _present(
         else:
             present.append(split)
     return present
+
+
+def _was_made_from_it(split: SplitText, folder: Path) -> bool:
+    """Say whether tokens are there that were made from what a split asks for, as far as names tell.
+
+    Another pattern that matches nothing is a mistake in the campaign, and no reason to take older tokens.
+    """
+    if not (folder / MANIFEST).exists():
+        return False
+    if not isinstance(split.source, TextFiles):
+        return True
+    names = [str(entry.get("file")) for entry in read_manifest(folder).provenance]
+    # `**/` stands for no folder as well, which fnmatch does not know.
+    patterns = [
+        Path(p).as_posix().replace("**/", "*") for p in split.source.patterns if "://" not in p
+    ]
+    return all(any(fnmatch(name, pattern) for name in names) for pattern in patterns)
 
 
 def _newer_files(split: SplitText, folder: Path) -> list[str]:
