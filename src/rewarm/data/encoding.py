@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache, partial
+from itertools import chain, islice
 from pathlib import Path
 
 from rewarm.data.chunks import ChunkCounts, ChunkText, encode_chunk
@@ -29,7 +30,11 @@ def encode_chunks(
     """
     if workers < 1:
         raise DataError(f"{workers} workers can do nothing; give 1 or more.")
-    if workers == 1:
+    chunks = iter(chunks)
+    first = list(islice(chunks, 2))
+    chunks = chain(first, chunks)
+    # Starting processes takes longer than encoding a single chunk.
+    if workers == 1 or len(first) < 2:
         for chunk in chunks:
             yield encode_chunk(tokenizer, make_encoder(tokenizer, encoder), chunk)
         return
