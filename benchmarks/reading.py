@@ -1,4 +1,4 @@
-"""Tokens to batches: our reader against others, from the page cache and cold, and how far in it may begin.
+"""Tokens to batches: our reader against others, from the page cache, and how far in it may begin.
 
     python benchmarks/reading.py --megatokens 400 --peers PYTHON
 
@@ -8,7 +8,6 @@ no reader looks at them.
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -58,22 +57,6 @@ def rate(batches: Batches, first: int, count: int) -> float:
             batches.read(step, readers).tokens.astype(np.int64)
 
     return count * BATCH * (LENGTH + 1) / seconds_of(read) / 1e6
-
-
-def cold_rate(path: Path, store: TokenStore, order: OrderKind | None, count: int) -> float:
-    """Return million tokens/s after the file's pages were dropped; order None reads the file itself."""
-    with path.open("rb") as file:
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    if order is not None:
-        return rate(batches_of(store, order), 1, count)
-    wanted = count * BATCH * (LENGTH + 1) * 2
-
-    def read() -> None:
-        with path.open("rb", buffering=0) as file:
-            for _ in range(0, wanted, 1 << 20):
-                file.read(1 << 20)
-
-    return wanted / 2 / seconds_of(read) / 1e6
 
 
 def peer(name: str, path: Path, batches: int, workers: int, folder: Path, python: str) -> float:
@@ -147,18 +130,6 @@ def main() -> None:
         for workers in (0, 2)
     ]
     warm = in_turns(contenders, rounds=options.rounds)
-    orders: tuple[OrderKind | None, ...] = (None, "sequential", "blocks", "shuffled")
-    cold = in_turns(
-        [
-            Contender(
-                name="the file itself" if order is None else f"rewarm, {order}",
-                counted="1 MiB at a time" if order is None else "fresh from the disk; hashes known",
-                run=lambda order=order: cold_rate(path, store, order, count // 2),
-            )
-            for order in orders
-        ],
-        rounds=options.rounds,
-    )
     begun = in_turns(
         [
             Contender(
@@ -175,7 +146,6 @@ def main() -> None:
         f"Reading {options.megatokens} million tokens, windows of {LENGTH + 1}, batches of {BATCH}",
         {
             "From the page cache": (_table(warm), warm),
-            "Cold": (_table(cold), cold),
             "Far in": (table(begun, unit="batches/s", targets={}), begun),
         },
     )
