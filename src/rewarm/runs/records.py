@@ -16,6 +16,7 @@ EventKind = Literal[
     "damaged",
     "warning",
     "left out",
+    "taken over",
     "finished",
 ]
 """What an event can be."""
