@@ -183,7 +183,8 @@ def _print_commands(first: "list[SuiteRun]", rest: "list[SuiteRun]", place: "Pla
 def _carry_out(arguments: list[str]) -> bool:
     """Run one campaign in a process of its own, so that one that fails does not end the others."""
     typer.echo(f"== {shlex.join(['rewarm', *arguments])}", err=True)
-    code = subprocess.run([sys.executable, "-m", "rewarm", *arguments], check=False).returncode
+    command = [sys.executable, "-m", "rewarm", *arguments]
+    code = subprocess.run(command, stdout=2, check=False).returncode  # results are ours alone
     if code in _STOPPED:
         raise typer.Exit(code)  # a person or a scheduler has asked to stop, which means all of it
     return code == 0
@@ -200,6 +201,7 @@ def _report(
 ) -> None:
     from rewarm.runs.files import write_bytes, write_record
     from rewarm.suites.collecting import suite_result
+    from rewarm.suites.figure import suite_figure
     from rewarm.suites.text import result_text
 
     result = suite_result(suite, tier, seeds, place)
@@ -212,3 +214,4 @@ def _report(
         out.mkdir(parents=True, exist_ok=True)
         write_bytes(out / f"{suite.name}.md", text.encode())
         write_record(out / f"{suite.name}.json", result)
+        write_bytes(out / f"{suite.name}.svg", suite_figure(result).encode())
