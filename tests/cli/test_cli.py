@@ -29,6 +29,7 @@ VERBS = [
     "compare",
     "export",
     "report",
+    "gate",
     "adopt",
     "inspect",
     "verify",

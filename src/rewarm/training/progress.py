@@ -86,9 +86,9 @@ class Reporter:
             self._last_line = now
             self.say(f"{self._stage.folder}  step {step:,}/{self._stage.steps:,}  {numbers}")
 
-    def say(self, message: str) -> None:
-        """Print a line."""
-        self._console.print(message, highlight=False, soft_wrap=True)
+    def say(self, message: str, style: str | None = None) -> None:
+        """Print a line as it is; no mark in it means anything."""
+        self._console.print(message, style=style, highlight=False, markup=False, soft_wrap=True)
 
     def skip(self, tokens: int) -> None:
         """Count a stage that was finished before."""
