@@ -28,8 +28,9 @@ from rewarm.training.hub_commits import check_commits, recorded_commits
 from rewarm.training.job import Job
 from rewarm.training.journal import now
 from rewarm.training.loop import train_stage
-from rewarm.training.progress import Reporter, clock
+from rewarm.training.progress import Reporter
 from rewarm.training.signals import stop_on_signals
+from rewarm.training.status import clock
 
 
 def train_campaign(
