@@ -65,7 +65,7 @@ class Limit:
         holds = self.holds(value)
         side = "above" if value > self.allowed else "below"
         distance = abs(value - self.allowed)
-        place = f"{distance:.2g} {side}" if distance else "just at"
+        place = f"{distance:.3g} {side}" if distance else "just at"
         text = f"{self.what}: {value:.4f}{self.unit}, {place} the limit of {self.allowed:g}"
         if standard_error is not None and not math.isnan(standard_error):
             text += f"; standard error {standard_error:.2g}"

@@ -115,7 +115,7 @@ def _forgetting(run: RunFolder, stage: Gated, dataset: str, allowed: float) -> F
     limit = Limit(
         key=f"max_forgetting.{dataset}",
         allowed=allowed,
-        what=f"forgetting on {dataset} at the end of {stage.folder}",
+        what=f"forgetting on {dataset} at the end of {stage.label}",
         unit=" nats per token",
         stage=stage.folder,
         arms=stage.arms,
@@ -139,7 +139,7 @@ def _final_loss(run: RunFolder, stage: Gated, dataset: str, allowed: float) -> F
     limit = Limit(
         key=f"max_loss.{dataset}",
         allowed=allowed,
-        what=f"final loss on {dataset} of {stage.folder}",
+        what=f"final loss on {dataset} of {stage.label}",
         unit=" nats per token",
         stage=stage.folder,
         arms=stage.arms,
@@ -191,8 +191,12 @@ def _overlap(run: RunFolder, gate: GateRecord) -> list[Finding]:
         arms=(),
     )
     if not run.overlap.exists():
-        reason = "`rewarm overlap FILE` measures it; the run gets it when training begins or goes on there."
-        return [limit.not_measured(reason)]
+        return [
+            limit.not_measured(
+                "`rewarm overlap FILE` measures it, and the run gets it when training begins or goes on. Into a "
+                "finished run copy overlap.json from beside the tokens that it was trained on."
+            )
+        ]
     count = worst(read_record(run.overlap, OverlapRecord))
     remedy = (
         f"That is {count.validation}. Take the documents that overlap.json lists out of its text and prepare "

@@ -93,7 +93,7 @@ class _NotMeasuredError(Exception):
 def _limit(
     stage: Gated, task: TaskLimitRecord, kind: str, allowed: float, *, is_most: bool = True
 ) -> Limit:
-    what = f"{', '.join(_named(task))} of {stage.folder}"
+    what = f"{', '.join(_named(task))} of {stage.label}"
     return Limit(
         key=task_key(task, kind),
         allowed=allowed,

@@ -31,6 +31,11 @@ class Gated:
         return self.record.folder
 
     @property
+    def label(self) -> str:
+        """Its folder and its arms, for sentences."""
+        return f"{self.folder} ({', '.join(self.arms)})" if self.arms else self.folder
+
+    @property
     def line(self) -> "list[Gated]":
         """The stages from the base model to this one."""
         return [*(self.before.line if self.before else []), self]
