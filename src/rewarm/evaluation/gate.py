@@ -193,8 +193,8 @@ def _overlap(run: RunFolder, gate: GateRecord) -> list[Finding]:
     if not run.overlap.exists():
         return [
             limit.not_measured(
-                "`rewarm overlap FILE` measures it, and the run gets it when training begins or goes on. Into a "
-                "finished run copy overlap.json from beside the tokens that it was trained on."
+                "`rewarm overlap FILE` measures it, and the run gets it when training begins or goes on. Into "
+                "a finished run copy overlap.json from beside the tokens that it was trained on."
             )
         ]
     count = worst(read_record(run.overlap, OverlapRecord))
