@@ -30,6 +30,7 @@ VERBS = [
     "export",
     "report",
     "gate",
+    "publish",
     "adopt",
     "inspect",
     "verify",
