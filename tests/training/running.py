@@ -12,6 +12,7 @@ from rewarm.engine.world import current_world
 from rewarm.plan import Plan, make_plan
 from rewarm.runs.folder import RunFolder
 from rewarm.training.campaign import train_campaign
+from rewarm.training.job import ExistingWork
 
 
 def run(
@@ -21,6 +22,8 @@ def run(
     *settings: str,
     allow_changes: bool = False,
     ranks: Ranks = ALONE,
+    reuse: Path | None = None,
+    quiet: bool = True,
 ) -> Plan:
     """Carry a campaign out in this process, on the CPU, and return its plan."""
     loaded = load_campaign(file, settings)
@@ -31,8 +34,8 @@ def run(
         RunFolder(folder),
         data,
         world=replace(current_world("cpu", 1), ranks=ranks),
-        console=Console(stderr=True, quiet=True),
-        allow_changes=allow_changes,
+        console=Console(stderr=True, quiet=quiet),
+        existing=ExistingWork(allow_changes=allow_changes, reuse=reuse),
     )
     return plan
 

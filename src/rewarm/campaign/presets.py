@@ -44,6 +44,7 @@ PRESETS = {
     "neox-0.3m": Preset(layers=3, width=96, heads=3),
     "neox-0.8m": Preset(layers=4, width=128, heads=4),
     "neox-4m": Preset(layers=6, width=240, heads=6),
+    "neox-25m": Preset(layers=8, width=512, heads=8),
     "neox-49m": Preset(layers=10, width=640, heads=10),
     "neox-405m": Preset(layers=24, width=1024, heads=16),
     "neox-9.6b": Preset(layers=36, width=4608, heads=36),

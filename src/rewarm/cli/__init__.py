@@ -5,7 +5,7 @@ inside, so that help and mistakes are answered at once.
 """
 
 # The verbs stand in the help in this order.
-from rewarm.cli import planning, data, training, models, folders  # noqa: F401, I001
+from rewarm.cli import planning, data, training, models, folders, suites  # noqa: F401, I001
 from rewarm.cli.command import main
 from rewarm.cli.common import app
 

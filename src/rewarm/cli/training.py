@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from rewarm.campaign import LoadedCampaign
     from rewarm.engine.ranks import Ranks
     from rewarm.runs.folder import RunFolder
+    from rewarm.training.job import ExistingWork
 
 
 @app.command()
@@ -57,11 +58,18 @@ def train(
         bool,
         typer.Option("--require-bitwise", help="Refuse to go on where the last bits would differ."),
     ] = False,
+    reuse: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUNS", help="Folder of runs; stages they have finished are not trained again."
+        ),
+    ] = None,
 ) -> None:
     """Carry a campaign out or go on with it, and write the report."""
     from rewarm.runs.folder import RunFolder
     from rewarm.training.anneal import with_recorded_annealings
     from rewarm.training.hub_commits import with_recorded_commits
+    from rewarm.training.job import ExistingWork
 
     several = ranks is not None or "WORLD_SIZE" in os.environ
     loaded = load(file, with_sides(settings, tp, pp, shard, several=several), root)
@@ -76,8 +84,7 @@ def train(
         device,
         threads,
         workers,
-        allow_changes=allow_changes,
-        require_bitwise=require_bitwise,
+        ExistingWork(allow_changes=allow_changes, require_bitwise=require_bitwise, reuse=reuse),
     )
 
 
@@ -114,6 +121,7 @@ def anneal(
     """Branch an annealed copy off a checkpoint of a run."""
     from rewarm.runs.folder import RunFolder
     from rewarm.training.anneal import find_annealing, record_annealing
+    from rewarm.training.job import ExistingWork
 
     folder = RunFolder(run)
     annealing = find_annealing(
@@ -122,7 +130,7 @@ def anneal(
     loaded = record_annealing(folder, annealing)  # which the ranks then find recorded
     if ranks is not None and not _is_watched():
         _supervise(loaded, folder, ranks, restarts)
-    _carry_out(loaded, folder, prepared, device, threads, 1, allow_changes=False)
+    _carry_out(loaded, folder, prepared, device, threads, 1, ExistingWork())
 
 
 def _carry_out(
@@ -132,9 +140,7 @@ def _carry_out(
     device: str | None,
     threads: int | None,
     workers: int,
-    *,
-    allow_changes: bool,
-    require_bitwise: bool = False,
+    existing: "ExistingWork",
 ) -> None:
     """Prepare, train what is left, report, and print the table; of several ranks all do it together."""
     from rewarm.data.datasets import open_campaign
@@ -171,8 +177,7 @@ def _carry_out(
                 data,
                 world=world,
                 console=messages,
-                allow_changes=allow_changes,
-                require_bitwise=require_bitwise,
+                existing=existing,
             )
         except GateError:  # of which the report shows more than the message
             ranks.first_alone(lambda: _write_report(run))

@@ -17,6 +17,7 @@ EventKind = Literal[
     "warning",
     "left out",
     "gate",
+    "taken over",
     "finished",
 ]
 """What an event can be."""

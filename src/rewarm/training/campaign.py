@@ -25,12 +25,15 @@ from rewarm.runs.overlap import check_overlap
 from rewarm.runs.records import ExitRecord, ResolvedRecord, RunRecord
 from rewarm.training.gate import pass_gate, record_gate
 from rewarm.training.hub_commits import check_commits, recorded_commits
-from rewarm.training.job import Job
+from rewarm.training.job import ExistingWork, Job
 from rewarm.training.journal import now
 from rewarm.training.loop import train_stage
 from rewarm.training.progress import Reporter
+from rewarm.training.reuse import reuse_stages
 from rewarm.training.signals import stop_on_signals
 from rewarm.training.status import clock
+
+_CAREFUL = ExistingWork()
 
 
 def train_campaign(
@@ -40,8 +43,7 @@ def train_campaign(
     *,
     world: World,
     console: Console,
-    allow_changes: bool = False,
-    require_bitwise: bool = False,
+    existing: ExistingWork = _CAREFUL,
 ) -> None:
     """Do what is left of a campaign; of several ranks all call this.
 
@@ -51,8 +53,7 @@ def train_campaign(
         data: the prepared tokens.
         world: the device.
         console: for progress and messages.
-        allow_changes: go on although the campaign was changed so that work already begun is left aside.
-        require_bitwise: refuse to go on where the last bits would differ from one run.
+        existing: what is to be made of work that is there already.
 
     Raises:
         DataError: more validation text is training text than the campaign allows, or that is not measured.
@@ -67,10 +68,12 @@ def train_campaign(
     ranks = world.ranks
     with ExitStack() as held:
         ranks.first_alone(lambda: held.enter_context(locked(run)))
-        ranks.first_alone(lambda: _begin(plan, run, data, world, allow_changes=allow_changes))
+        ranks.first_alone(
+            lambda: _begin(plan, run, data, world, allow_changes=existing.allow_changes)
+        )
         _check_shared(run, ranks)
         try:
-            _train_stages(plan, run, data, world, console, require_bitwise=require_bitwise)
+            _train_stages(plan, run, data, world, console, existing)
         except RewarmError as error:
             if ranks.is_first:
                 _record_exit(run, error.exit_code, str(error))
@@ -120,8 +123,7 @@ def _train_stages(
     data: PreparedData,
     world: World,
     console: Console,
-    *,
-    require_bitwise: bool,
+    existing: ExistingWork,
 ) -> None:
     reporter = Reporter(console, sum(stage.tokens for stage in plan.stages))
     with stop_on_signals() as stop:
@@ -132,8 +134,10 @@ def _train_stages(
             world=world,
             reporter=reporter,
             stop=stop,
-            require_bitwise=require_bitwise,
+            existing=existing,
         )
+        if (runs := existing.reuse) is not None:
+            world.ranks.first_alone(lambda: reuse_stages(job, runs))
         for stage in plan.stages:
             was_finished = world.ranks.gather(run.stage(stage.folder).result.exists())[0]
             if was_finished:

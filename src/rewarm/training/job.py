@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 from rewarm.data.batches import Batches
 from rewarm.data.datasets import PreparedData
@@ -16,6 +17,18 @@ from rewarm.runs.folder import RunFolder, StageFolder
 from rewarm.training.journal import Journal
 from rewarm.training.progress import Reporter
 from rewarm.training.signals import StopRequest
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExistingWork:
+    """What is to be made of work that is there already."""
+
+    allow_changes: bool = False
+    """Go on although the campaign was changed so that work already begun is left aside."""
+    require_bitwise: bool = False
+    """Refuse to go on where the last bits would differ from one run."""
+    reuse: Path | None = None
+    """A folder of runs; stages that one of them has finished are not trained again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +48,8 @@ class Job:
     stop: StopRequest
     """Whether a signal has come."""
 
-    require_bitwise: bool = False
-    """Whether to refuse to go on where the last bits would differ from one run."""
+    existing: ExistingWork = field(default_factory=ExistingWork)
+    """What is to be made of work that is there already."""
     written: dict[str, set[int]] = field(default_factory=dict[str, set[int]])
     """Steps whose checkpoints this process has written, by the key of the stage."""
 

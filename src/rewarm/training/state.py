@@ -346,7 +346,7 @@ def _check_machine(job: Job, stage: StagePlan, saved: Checkpoint) -> None:
     ]
     if not changed:
         return
-    if job.require_bitwise:
+    if job.existing.require_bitwise:
         raise MismatchError(
             f"{saved.folder}: the machine differs ({', '.join(changed)}), so the last bits would differ from "
             "one run. Go on where it was begun, or without --require-bitwise."

@@ -1,0 +1,83 @@
+"""What a suite came to, as a record: every arm of every seed, and every claim."""
+
+from typing import Literal
+
+from rewarm.runs.records import Record
+
+
+class ArmResult(Record):
+    """One arm of one seed. Losses are nats per token of validation text."""
+
+    setting: str
+    """The campaign of the suite."""
+    arm: str
+    """Its name."""
+    seed: int
+    """The seed."""
+    final: dict[str, float]
+    """Final loss by dataset."""
+    before: dict[str, float]
+    """Loss by dataset at step 0 of its last stage."""
+    update_tokens: int
+    """Training tokens of the update; of an arm from scratch, of all its training."""
+    update_flops: float
+    """FLOPs of the same."""
+    weights_sha256: str
+    """Hash of the final weights."""
+
+
+class DifferenceResult(Record):
+    """A number that a claim depends on."""
+
+    label: str
+    """What it is."""
+    by_seed: dict[str, float]
+    """Its value by seed."""
+    mean: float
+    """The mean over the seeds."""
+    low: float | None
+    """Lower end of its 95 % interval (Student's t); None for one seed."""
+    high: float | None
+    """Upper end."""
+    at_least: float | None
+    """The claim says that it is not below this; None if it says nothing of the kind."""
+    at_most: float | None
+    """The claim says that it is not above this."""
+    verdict: Literal["held", "not held", "undecided"]
+    """Where the interval lies."""
+
+
+class ClaimResult(Record):
+    """A claim and its verdict."""
+
+    text: str
+    """The claim."""
+    source: str
+    """Where the paper makes it."""
+    verdict: Literal["held", "not held", "undecided"]
+    """Of all its differences together."""
+    differences: list[DifferenceResult]
+    """What it depends on."""
+
+
+class SuiteResult(Record):
+    """A suite and what it came to."""
+
+    suite: str
+    """Its name."""
+    tier: str
+    """The size at which it was run."""
+    seeds: list[int]
+    """The seeds that are finished."""
+    arms: list[ArmResult]
+    """Every finished arm of every seed."""
+    claims: list[ClaimResult]
+    """Every claim whose arms are finished."""
+    open: list[str]
+    """Claims that cannot be judged yet, and what they wait for."""
+    parameters: int | None
+    """Parameters of the model."""
+    versions: dict[str, str]
+    """Versions of what made it."""
+    machine: dict[str, str]
+    """Where it ran."""

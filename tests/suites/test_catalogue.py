@@ -1,0 +1,124 @@
+"""Every suite is a set of campaigns that can be planned at every tier, and its claims ask for their arms."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from rewarm.campaign import load_campaign
+from rewarm.errors import CampaignError
+from rewarm.plan import make_plan
+from rewarm.suites.catalogue import find_suite, suite_names
+from rewarm.suites.runs import Place, base_runs, suite_runs
+from rewarm.suites.tier import TIERS, read_tier
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("suites")
+    return Place(runs=folder / "runs", prepared=folder / "prepared", root=folder)
+
+
+def planned(run, place):
+    run.write(place)
+    return make_plan(load_campaign(run.file(place), root=place.root))
+
+
+def test_the_suites_of_the_specification_are_there():
+    assert suite_names() == [
+        "domains",
+        "final",
+        "infinite",
+        "infinite-under-shift",
+        "length",
+        "replay",
+        "rewarming",
+        "same-data",
+        "scale",
+        "updates",
+        "warmup",
+    ]
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("name", suite_names())
+def test_every_campaign_can_be_planned(name, tier, place):
+    suite = find_suite(name)
+    assert suite.name == name
+    for run in suite_runs(suite, read_tier(tier), [1]):
+        plan = planned(run, place)
+        assert list(plan.arms) == list(run.campaign["arms"])
+
+
+def stand_in(number):
+    """Return what a claim may ask of an outcome; every answer is a number."""
+    return SimpleNamespace(
+        row=SimpleNamespace(update_flops=1.0 + number),
+        final=lambda *_, **__: 3.0 + number,
+        average=lambda *_: 3.0 + number,
+        forgetting=lambda *_: 0.1 + number,
+        rise=lambda *_, **__: 0.1 + number,
+    )
+
+
+@pytest.mark.parametrize("name", suite_names())
+def test_claims_speak_of_arms_that_there_are(name):
+    suite = find_suite(name)
+    arms = {
+        f"{setting}/{arm}": stand_in(number)
+        for setting, made in suite.settings(read_tier("micro")).items()
+        for number, arm in enumerate(made.arms)
+    }
+    labels = []
+    for claim in suite.claims:
+        for difference in claim.differences:
+            assert isinstance(difference.value(arms), float)
+            assert difference.at_least > float("-inf") or difference.at_most < float("inf")
+            labels.append((claim.text, difference.label))
+    assert labels
+    assert len(set(labels)) == len(labels)
+
+
+def test_the_pre_training_is_the_same_stage_in_every_suite(place):
+    tier = read_tier("micro")
+    (base,) = base_runs(tier, [1])
+    key = planned(base, place).stages[0].key
+    for name in ("replay", "rewarming", "warmup", "final", "same-data", "length"):
+        for run in suite_runs(find_suite(name), tier, [1]):
+            assert planned(run, place).stages[0].key == key, run.name
+
+
+def test_seeds_are_different_stages(place):
+    first, second = base_runs(read_tier("micro"), [1, 2])
+    assert planned(first, place).stages[0].key != planned(second, place).stages[0].key
+
+
+def test_a_tier_of_ones_own_is_a_file(tmp_path):
+    (tmp_path / "mine.toml").write_text(
+        '[tier]\nbase = "1K tokens"\nupdate = "1K tokens"\nmax_lr = 1e-3\nmin_lr = 1e-4\n'
+        'larger_preset = "neox-0.3m"\n[data.d0]\n'
+    )
+    tier = read_tier(str(tmp_path / "mine.toml"))
+    assert (tier.name, tier.update_tokens) == ("mine", 1000)
+    with pytest.raises(CampaignError, match="no dataset weak, strong"):
+        suite_runs(find_suite("domains"), tier, [1])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"\[tier\] is missing or wrong"),
+        ("x = ", "not valid TOML"),
+        ('[tier]\nbase = "much"\n', "base"),
+    ],
+)
+def test_a_mistake_in_a_tier_is_said(tmp_path, text, message):
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(CampaignError, match=message):
+        read_tier(str(tmp_path / "mine.toml"))
+
+
+def test_unknown_names_are_said_with_those_there_are():
+    with pytest.raises(CampaignError, match="there are domains, final"):
+        find_suite("replays")
+    with pytest.raises(CampaignError, match="there are micro, mini, paper"):
+        read_tier("huge")
