@@ -65,6 +65,12 @@ class RankLostError(RewarmError):
     exit_code = 9
 
 
+class GateError(RewarmError):
+    """A model that loses more than the campaign's gate allows, or of which that is not measured."""
+
+    exit_code = 10
+
+
 class InterruptedRunError(RewarmError):
     """A signal asked to stop; the work was committed first.
 

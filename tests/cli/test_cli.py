@@ -29,6 +29,8 @@ VERBS = [
     "compare",
     "export",
     "report",
+    "gate",
+    "publish",
     "adopt",
     "inspect",
     "verify",

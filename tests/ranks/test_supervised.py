@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from rewarm.campaign.annealing import Annealing
+from rewarm.errors import GateError
 from rewarm.runs.files import read_record, read_records
 from rewarm.runs.folder import RunFolder
 from rewarm.runs.records import EventRecord, ExitRecord
@@ -110,6 +111,16 @@ def test_killed_at_random_it_ends_with_the_bits_of_a_run_never_killed(
         if killed < KILLS:
             shutil.rmtree(folder)
     assert "was killed by SIGKILL" in output
+
+
+def test_a_broken_gate_ends_all_ranks_and_starts_none_afresh(campaign, tmp_path):
+    stop = ("--set", 'gate.policy="stop"', "--set", "gate.max_forgetting.old=0")
+    supervisor = start(campaign, tmp_path, "--set", "stages.update.replay=0%", *stop)
+    output, _ = supervisor.communicate(timeout=600)
+    assert supervisor.returncode == GateError.exit_code, output
+    assert "no further stage is begun" in output
+    assert "starting 2 ranks afresh" not in output
+    assert read_record(RunFolder(tmp_path / "tiny").exit, ExitRecord).code == GateError.exit_code
 
 
 def kill_a_rank(supervisor: subprocess.Popen[str], folder: Path, rng: random.Random) -> bool:

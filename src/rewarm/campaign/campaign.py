@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from rewarm.campaign.datasets import Dataset, Text
+from rewarm.campaign.gate import Gate
 from rewarm.campaign.presets import PRESETS
 from rewarm.campaign.quantities import (
     BatchSize,
@@ -178,6 +179,8 @@ class Campaign(Table):
     """What is measured."""
     checkpoints: Checkpoints = Checkpoints()
     """What is kept."""
+    gate: Gate | None = None
+    """What a new checkpoint may lose."""
     stages: Annotated[list[Stage], Field(min_length=1, alias="stage")]
     """The stages, in the file `[[stage]]`."""
 

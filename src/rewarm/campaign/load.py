@@ -24,7 +24,16 @@ from rewarm.errors import CampaignError
 MAIN = "main"
 """Name of the only arm of a campaign without arms."""
 
-_RUN_WIDE = ("name", "tokenizer", "data", "history", "evaluation", "checkpoints", "parallel")
+_RUN_WIDE = (
+    "name",
+    "tokenizer",
+    "data",
+    "history",
+    "evaluation",
+    "checkpoints",
+    "parallel",
+    "gate",
+)
 """What an arm cannot change: the arms of a run share their tokens, and are measured alike."""
 
 
@@ -80,6 +89,7 @@ def load_campaign(
 
     mistakes = _arm_mistakes(arms)
     campaign, found = _validate(raw)
+    found += _gate_mistakes(campaign, arms)
     mistakes += [(where, f"{said(where, raw)}: {text}") for where, text in found]
     variants: dict[str, Campaign] = {}
     if campaign is not None and not mistakes:
@@ -155,6 +165,17 @@ def _arm_mistakes(arms: object) -> list[tuple[KeyPath, str]]:
             )
             found.append((("arms", name), text))
     return found
+
+
+def _gate_mistakes(campaign: Campaign | None, arms: object) -> list[tuple[KeyPath, str]]:
+    """Return the arms that the gate is for and that do not exist."""
+    gated = campaign.gate.arms if campaign is not None and campaign.gate is not None else []
+    there = list(cast(dict[str, object], arms)) if isinstance(arms, dict) else []
+    return [
+        (("gate", "arms"), f"there is no arm {name!r}; there are: {', '.join(there or [MAIN])}")
+        for name in gated
+        if name not in (there or [MAIN])
+    ]
 
 
 def _make_arms(

@@ -15,7 +15,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from rewarm.campaign import campaign, datasets, schedule, settings
+from rewarm.campaign import campaign, datasets, gate, schedule, settings
 from rewarm.campaign.presets import PRESETS
 
 _TABLES = (
@@ -34,6 +34,8 @@ _TABLES = (
     (settings.Parallel, "[parallel]", ""),
     (settings.Evaluation, "[evaluation]", ""),
     (settings.Checkpoints, "[checkpoints]", ""),
+    (gate.Gate, "[gate]", ""),
+    (gate.TaskLimit, "[[gate.task]]", ""),
     (campaign.Stage, "[[stage]]", ""),
     (campaign.Replay, "stage.replay", "A share alone is short for `{ share = … }`."),
 )

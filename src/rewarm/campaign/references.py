@@ -32,6 +32,7 @@ def reference_problems(raw: dict[str, Any]) -> Iterator[Problem]:
     for name in _table(raw.get("history")):
         if name not in datasets:
             yield ("history", name), _unknown("dataset", name, datasets)
+    yield from _gate_problems(raw, datasets)
     yield from _stage_problems(raw, datasets)
 
 
@@ -39,6 +40,20 @@ def _has_tokens(dataset: dict[str, Any]) -> bool:
     """Return whether a dataset, or a domain of it, is given as tokens."""
     parts = [dataset, *map(_table, _table(dataset.get("domains")).values())]
     return any("train_tokens" in part for part in parts)
+
+
+def _gate_problems(raw: dict[str, Any], datasets: list[str]) -> Iterator[Problem]:
+    """Yield datasets and stages that the gate names and that do not exist."""
+    gate = _table(raw.get("gate"))
+    for kind in ("max_forgetting", "max_loss"):
+        for name in _table(gate.get(kind)):
+            if name not in datasets:
+                yield ("gate", kind, name), _unknown("dataset", name, datasets)
+    stages = [*(_table(stage).get("name") for stage in _list(raw.get("stage"))), BASE]
+    for number, task in enumerate(_list(gate.get("task"))):
+        against = _table(task).get("against")
+        if against is not None and against not in stages:
+            yield ("gate", "task", number, "against"), _unknown("stage", against, stages)
 
 
 def _stage_problems(raw: dict[str, Any], datasets: list[str]) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""Verbs for what is there: report, inspect, verify."""
+"""Verbs for what is there: report, gate, publish, inspect, verify."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -33,6 +33,71 @@ def report(
         tables = [as_markdown(read_run(run)) for run in runs]
         write_bytes(markdown, "\n".join(["# Results\n", *tables]).encode())
         typer.echo(f"wrote {markdown}")
+
+
+@app.command()
+def gate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, finished or at work.")],
+    arms: Annotated[
+        list[str] | None, typer.Option("--arm", help="An arm to look at.  [default: all gated]")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Say whether a run holds the limits of its campaign's [gate]; exit code 10 if not."""
+    from rewarm.errors import CampaignError, GateError
+    from rewarm.evaluation.gate import findings_json, judge
+    from rewarm.runs.folder import RunFolder
+
+    folder = RunFolder(run)
+    if not folder.plan.exists():
+        raise CampaignError(f"{run}: is not a run folder ({folder.plan.name} is missing)")
+    judgement = judge(folder, arms)
+    if judgement is None:
+        raise CampaignError(
+            f"{run}: its campaign has no gate, so there is nothing to hold it against. Write a [gate] into the "
+            "campaign file and start `rewarm train` with it again: what is finished is kept."
+        )
+    if as_json:
+        typer.echo(findings_json(judgement))
+    else:
+        for finding in judgement.findings:
+            typer.echo(f"{finding.state:14}{finding.message}")
+    if not judgement.is_held:
+        raise GateError(f"{run}: the gate is not held: {judgement.summary()}")
+
+
+@app.command()
+def publish(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, finished or at work.")],
+    to: Annotated[str, typer.Option(help="tensorboard, wandb or trackio; to be installed by you.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Of tensorboard: its folder.  [default: RUN/tensorboard]")
+    ] = None,
+    project: Annotated[
+        str, typer.Option(help="Of wandb and trackio: the project.", show_default=True)
+    ] = "rewarm",
+    follow: Annotated[
+        int | None, typer.Option(min=1, help="Look for more every N seconds, until training ends.")
+    ] = None,
+) -> None:
+    """Hand the metrics of a run on to another program's curves; wandb sends them to its server."""
+    from rewarm.errors import CampaignError
+    from rewarm.integrations import trackers
+    from rewarm.report.publish import publish as publish_run
+    from rewarm.runs.folder import RunFolder
+
+    name = run.resolve().name
+    match to:
+        case "tensorboard":
+            open_log = trackers.tensorboard(out or run / "tensorboard")
+        case "wandb":
+            open_log = trackers.wandb(project, name)
+        case "trackio":
+            open_log = trackers.trackio(project, name)
+        case _:
+            raise CampaignError(f"--to {to}: there are tensorboard, wandb and trackio")
+    steps = publish_run(RunFolder(run), open_log, every_seconds=follow)
+    typer.echo(f"handed {steps:,} steps on to {to}")
 
 
 @app.command()

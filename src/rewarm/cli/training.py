@@ -145,11 +145,13 @@ def _carry_out(
     """Prepare, train what is left, report, and print the table; of several ranks all do it together."""
     from rewarm.data.datasets import open_campaign
     from rewarm.engine.world import current_world
+    from rewarm.errors import GateError
     from rewarm.plan import make_plan
     from rewarm.plan.choice import choose_layouts
     from rewarm.report import read_run, terminal_table, verdict
     from rewarm.runs.overlap import overlap_text
     from rewarm.training.campaign import is_finished, train_campaign
+    from rewarm.training.gate import check_gate, record_gate
     from rewarm.training.supervisor import end_with_supervisor
 
     messages, results = new_console(), new_console(error=False)
@@ -159,6 +161,7 @@ def _carry_out(
     ranks = world.ranks
     if ranks.gather(is_finished(made, run))[0]:
         messages.print(f"{run.path} is finished; nothing is left to do")
+        ranks.first_alone(lambda: record_gate(made, run))
     else:
         choose_layouts(made, ranks.size)  # a mistake in it is found before any work
         here, folder = _download_once(loaded, ranks), prepared_folder(loaded, prepared)
@@ -167,20 +170,25 @@ def _carry_out(
         ranks.first_alone(lambda: prepare_tokens(here, folder, workers))
         data = open_campaign(here.campaign, here.root, folder, here.commits)
         messages.print(f"note: {overlap_text(data.overlap)}", markup=False, soft_wrap=True)
-        train_campaign(
-            made,
-            run,
-            data,
-            world=world,
-            console=messages,
-            existing=existing,
-        )
+        try:
+            train_campaign(
+                made,
+                run,
+                data,
+                world=world,
+                console=messages,
+                existing=existing,
+            )
+        except GateError:  # of which the report shows more than the message
+            ranks.first_alone(lambda: _write_report(run))
+            raise
         ranks.first_alone(lambda: _write_report(run))
     ranks.leave()
     finished = read_run(run.path)
     results.print(terminal_table(finished))
     results.print(verdict(finished), markup=False, soft_wrap=True)
     results.print(f"report: {run.report}")
+    check_gate(run)
 
 
 def _download_once(loaded: "LoadedCampaign", ranks: "Ranks") -> "LoadedCampaign":

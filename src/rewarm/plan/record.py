@@ -1,10 +1,18 @@
 """The plan as the run folder keeps it."""
 
+from pathlib import PurePath
+
 from rewarm.plan.model import FLOPS_RULE
 from rewarm.plan.plan import Plan
 from rewarm.plan.stage import StagePlan
 from rewarm.replay import Count
-from rewarm.runs.records import RunRecord, SourceCount, StageRecord
+from rewarm.runs.records import (
+    GateRecord,
+    RunRecord,
+    SourceCount,
+    StageRecord,
+    TaskLimitRecord,
+)
 from rewarm.schedules import Piecewise
 
 
@@ -30,6 +38,34 @@ def run_record(plan: Plan) -> RunRecord:
             for name, history in campaign.history.items()
         },
     )
+
+
+def gate_record(plan: Plan) -> GateRecord | None:
+    """Return what the campaign's gate allows; None if it has none."""
+    gate, model = plan.campaign.gate, plan.campaign.model
+    if gate is None:
+        return None
+    return GateRecord(
+        policy=gate.policy,
+        arms=[arm for arm in plan.arms if not gate.arms or _is_one_of(arm, gate.arms)],
+        from_scratch=[stage.folder for stage in plan.stages if _is_from_scratch(stage)],
+        base=PurePath(model.from_.partition("@")[0]).name if model.from_ is not None else None,
+        max_forgetting=dict(gate.max_forgetting),
+        max_loss=dict(gate.max_loss),
+        max_overlap=None if gate.max_overlap is None else float(gate.max_overlap),
+        tasks=[TaskLimitRecord(**dict(task)) for task in gate.tasks],
+    )
+
+
+def _is_one_of(arm: str, named: list[str]) -> bool:
+    """Return whether an arm, or the one that it is an annealed branch of, is named."""
+    return any(arm == name or arm.startswith(f"{name}/") for name in named)
+
+
+def _is_from_scratch(stage: StagePlan) -> bool:
+    """Return whether a stage starts from weights that have learnt nothing."""
+    has_learnt = stage.campaign.model.from_ is not None or bool(stage.campaign.history)
+    return stage.parent is None and not has_learnt
 
 
 def stage_record(plan: Plan, stage: StagePlan) -> StageRecord:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewarm.errors import CampaignError, CheckpointError, MismatchError
+from rewarm.evaluation.gate import Judgement, judge
 from rewarm.runs.files import read_record, read_records
 from rewarm.runs.folder import RunFolder, StageFolder
 from rewarm.runs.records import (
@@ -122,6 +123,8 @@ class Run:
     """How the last process ended; None while one works, or after a crash."""
     overlap: OverlapRecord | None = None
     """How much of the validation text is training text; None if it was not measured."""
+    gate: Judgement | None = None
+    """What the run has lost against what its campaign allows; None if it allows everything."""
     stages: dict[str, StageRun]
     """Every stage by the name of its folder; a parent comes before its children."""
 
@@ -151,6 +154,7 @@ def read_run(path: Path) -> Run:
         resolved=_read_if_there(folder.resolved, ResolvedRecord),
         exit=_read_if_there(folder.exit, ExitRecord),
         overlap=_read_if_there(folder.overlap, OverlapRecord),
+        gate=judge(folder),
         stages={
             stage.folder: _read_stage(folder.stage(stage.folder), stage) for stage in record.stages
         },

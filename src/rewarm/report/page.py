@@ -119,6 +119,8 @@ class RunView:
     """Which steps were left out, by stage."""
     events: list[sections.Event]
     """Events."""
+    gate: list[sections.GateLine]
+    """The limits of the gate."""
     provenance: list[tuple[str, str]]
     """What decides the numbers."""
     unfinished: list[str]
@@ -210,6 +212,7 @@ def _view(run: Run, place: int, styles: dict[str, ArmStyle]) -> RunView:
         prompts=sections.prompts(run),
         left_out=sections.left_out(run),
         events=sections.events(run),
+        gate=sections.gate_lines(run),
         provenance=sections.provenance(run),
         unfinished=sections.unfinished(run),
     )

@@ -66,6 +66,24 @@ class Event:
     """What happened."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class GateLine:
+    """One limit of the gate."""
+
+    state: str
+    """Held, broken or not measured."""
+    limit: str
+    """Its key in the campaign."""
+    stage: str
+    """Label of the stage, or the whole run."""
+    measured: float | None
+    """The value; None if it is not measured."""
+    allowed: float
+    """The limit."""
+    message: str
+    """What it is, and what can be done."""
+
+
 def stage_lines(run: Run) -> list[StageLine]:
     """Return the table of the stages, in the order of the plan."""
     return [_stage_line(run, stage) for stage in run.stages.values()]
@@ -163,6 +181,24 @@ def events(run: Run) -> list[Event]:
         for event in stage.events
     ]
     return sorted(found, key=lambda event: event.at)
+
+
+def gate_lines(run: Run) -> list[GateLine]:
+    """Return what is found of each limit of the gate, what is not held first."""
+    if run.gate is None:
+        return []
+    order = ("broken", "not measured", "held")
+    return [
+        GateLine(
+            state=finding.state,
+            limit=finding.limit,
+            stage="the run" if finding.stage is None else stage_label(run, finding.stage),
+            measured=finding.measured,
+            allowed=finding.allowed,
+            message=finding.message,
+        )
+        for finding in sorted(run.gate.findings, key=lambda found: order.index(found.state))
+    ]
 
 
 def left_out(run: Run) -> list[str]:

@@ -24,10 +24,10 @@ def verdict(run: Run) -> str:
     if not rows:
         done = sum(stage.state == "finished" for stage in run.stages.values())
         text = f"No arm is finished yet: {done} of {len(run.stages)} stages are done."
-        return " ".join(filter(None, [text, _left_out(run)]))
+        return " ".join(filter(None, [text, _gate(run), _left_out(run)]))
     against_union = _against_union(rows)
     sentences = [_best(rows, not against_union), against_union, _replay(run, rows)]
-    sentences += [_left_out(run), _seed(run)]
+    sentences += [_gate(run), _left_out(run), _seed(run)]
     if waiting := unfinished_arms(run):
         sentences.append(f"Not finished: {list_text([_name(arm) for arm in waiting], most=6)}.")
     return " ".join(sentence for sentence in sentences if sentence)
@@ -175,6 +175,15 @@ def _replay_price(row: ArmRow, base: ArmRow) -> str:
     if change > 0 and not is_zero(change):
         text += f"; against expectation, the average is {loss_text(change)} worse with replay"
     return text
+
+
+def _gate(run: Run) -> str:
+    """Say whether the run keeps to what its campaign allows it to lose."""
+    if run.gate is None:
+        return ""
+    if run.gate.is_held:
+        return "The gate is held."
+    return f"The gate is not held ({run.gate.summary()})."
 
 
 def _left_out(run: Run) -> str:

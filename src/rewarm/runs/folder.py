@@ -92,6 +92,16 @@ class RunFolder:
         return self.path / "overlap.json"
 
     @property
+    def gate(self) -> Path:
+        """A `GateRecord`: what the campaign's gate allows; only if it has one."""
+        return self.path / "gate.json"
+
+    @property
+    def evaluations(self) -> Path:
+        """The folder of the evaluations that the gate looks at: what `rewarm eval --out` was given."""
+        return self.path / "evaluations"
+
+    @property
     def annealings(self) -> Path:
         """One line for each annealed branch that was asked for after the fact."""
         return self.path / "annealings.jsonl"

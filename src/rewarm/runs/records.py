@@ -16,6 +16,7 @@ EventKind = Literal[
     "damaged",
     "warning",
     "left out",
+    "gate",
     "taken over",
     "finished",
 ]
@@ -230,6 +231,44 @@ class ResolvedRecord(Record):
     """What makes bits differ: device, threads, precision, versions."""
     hub_commits: dict[str, str | None] = {}
     """For each `model.from` and `tokenizer.from`, as written: its commit on the hub; None for what is local."""
+
+
+class TaskLimitRecord(Record):
+    """What the gate allows on a task of `rewarm eval`."""
+
+    name: str
+    """The task."""
+    metric: str | None
+    """Which of its metrics; None for its first."""
+    domain: str | None
+    """Of which domain's documents; None for all."""
+    max_worse: float | None
+    """How much worse than before it may be, in the metric's unit; None for no such limit."""
+    against: str | None
+    """The stage whose model counts as before; None for the one before, "base" for the base model."""
+    at_worst: float | None
+    """The worst value that it may have; None for no such limit."""
+
+
+class GateRecord(Record):
+    """What the campaign's gate allows, as it was last written down."""
+
+    policy: Literal["report", "stop"]
+    """What happens in training where it is broken."""
+    arms: list[str]
+    """The arms that it is for, with their annealed branches."""
+    from_scratch: list[str]
+    """Folders of the stages that start from random weights, which can forget nothing."""
+    base: str | None
+    """What the evaluation of the base model is called; None for random weights."""
+    max_forgetting: dict[str, float]
+    """By dataset, nats per token."""
+    max_loss: dict[str, float]
+    """By dataset, nats per token."""
+    max_overlap: float | None
+    """Share of a validation set's documents; None for no limit."""
+    tasks: list[TaskLimitRecord]
+    """By task."""
 
 
 ALL_TRAINING = "*"

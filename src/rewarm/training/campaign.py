@@ -15,7 +15,7 @@ from rewarm.engine.doctor import versions
 from rewarm.engine.ranks import Ranks
 from rewarm.engine.world import World, fingerprint
 from rewarm.errors import MismatchError, NumericsError, RewarmError, StorageError
-from rewarm.plan import Plan
+from rewarm.plan import Plan, StagePlan
 from rewarm.plan.epochs import check_epochs
 from rewarm.plan.record import run_record
 from rewarm.runs.files import read_record, write_bytes, write_record
@@ -23,13 +23,15 @@ from rewarm.runs.folder import RunFolder
 from rewarm.runs.lock import locked
 from rewarm.runs.overlap import check_overlap
 from rewarm.runs.records import ExitRecord, ResolvedRecord, RunRecord
+from rewarm.training.gate import pass_gate, record_gate
 from rewarm.training.hub_commits import check_commits, recorded_commits
 from rewarm.training.job import ExistingWork, Job
 from rewarm.training.journal import now
 from rewarm.training.loop import train_stage
-from rewarm.training.progress import Reporter, clock
+from rewarm.training.progress import Reporter
 from rewarm.training.reuse import reuse_stages
 from rewarm.training.signals import stop_on_signals
+from rewarm.training.status import clock
 
 _CAREFUL = ExistingWork()
 
@@ -57,6 +59,7 @@ def train_campaign(
         DataError: more validation text is training text than the campaign allows, or that is not measured.
         LockedError: another process is at work in the folder.
         RankLostError: another rank did not answer.
+        GateError: a stage breaks a limit of the gate, whose policy is to stop there.
         MismatchError: the campaign was changed since, or the data was.
         CampaignError: a source would be read more often than its `max_epochs`.
         RewarmError: whatever else ends the training; it is recorded in `exit.json` as well.
@@ -90,6 +93,7 @@ def _begin(
     write_bytes(run.campaign_file, plan.loaded.text.encode())
     write_record(run.plan, run_record(plan))
     write_record(run.resolved, _resolved(plan, run, data, world))
+    record_gate(plan, run)
     if data.overlap is None:
         run.overlap.unlink(missing_ok=True)  # what is there was measured on other tokens
     else:
@@ -135,19 +139,26 @@ def _train_stages(
         if (runs := existing.reuse) is not None:
             world.ranks.first_alone(lambda: reuse_stages(job, runs))
         for stage in plan.stages:
-            if world.ranks.gather(run.stage(stage.folder).result.exists())[0]:
+            was_finished = world.ranks.gather(run.stage(stage.folder).result.exists())[0]
+            if was_finished:
                 reporter.skip(stage.tokens)
-                continue
-            try:
-                with world.ranks.naming_the_lost():
-                    train_stage(job, stage)
-            except NumericsError as error:
-                raise NumericsError(f"{stage.folder}, {error}") from error
-            seconds = reporter.stage_seconds
-            reporter.say(
-                f"{stage.folder}: {stage.tokens:,} tokens in {clock(seconds)} of steps "
-                f"({', '.join(plan.arms_of(stage))})"
-            )
+            else:
+                _train_stage(job, stage)
+            if plan.campaign.gate is not None:
+                pass_gate(job, stage, has_just_ended=not was_finished)
+
+
+def _train_stage(job: Job, stage: StagePlan) -> None:
+    """Train a stage to its end, and say how long it took."""
+    try:
+        with job.ranks.naming_the_lost():
+            train_stage(job, stage)
+    except NumericsError as error:
+        raise NumericsError(f"{stage.folder}, {error}") from error
+    job.reporter.say(
+        f"{stage.folder}: {stage.tokens:,} tokens in {clock(job.reporter.stage_seconds)} of steps "
+        f"({', '.join(job.plan.arms_of(stage))})"
+    )
 
 
 def _check_changes(plan: Plan, run: RunFolder, *, allow_changes: bool) -> None:

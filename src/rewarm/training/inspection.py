@@ -23,7 +23,7 @@ from rewarm.runs.files import read_record, read_records
 from rewarm.runs.folder import RunFolder, StageFolder
 from rewarm.runs.records import EventRecord, RunRecord, StageRecord, StageResult
 from rewarm.runs.steps import steps_text
-from rewarm.training.progress import clock
+from rewarm.training.status import clock
 
 _PLACE = ("ranks", "layout", "micro_batch")
 _SHOWN_TOKENS = 48

@@ -88,7 +88,12 @@ def _train(
     rows = job.batches(stage, state.model.grid.data_rank)
     with (
         closing(rows.prefetched(state.step + 1, stage.steps)) as batches,
-        job.reporter.stage(stage, done=state.step),
+        job.reporter.stage(
+            stage,
+            done=state.step,
+            flops_per_token=job.plan.train_flops(stage) / stage.tokens,
+            evals=read_records(folder.evals, EvalRecord) if job.ranks.is_first else (),
+        ),
     ):
         while state.step < stage.steps:
             failpoint("in_step")
@@ -129,7 +134,8 @@ def _train(
             if state.step in checkpoint_steps or stop is not None:
                 journal.append(folder.throughput, speed.record(state.step))
                 save_state(job, stage, state, saver)
-            job.reporter.step(batch.step, loss, lr, time.monotonic() - began)
+                job.reporter.saved()
+            job.reporter.step(batch.step, loss, lr, time.monotonic() - began, waited)
             if stop is not None:
                 saver.finish()
                 journal.event(state.step, "interrupted", f"stopped by {stop.name}")
@@ -176,6 +182,7 @@ def evaluate(job: Job, stage: StagePlan, state: TrainState) -> None:
             sequences=sequences,
         )
         journal.append(job.folder(stage).evals, record)
+        job.reporter.evaluated(record)
 
 
 def finish(job: Job, stage: StagePlan, state: TrainState) -> None:

@@ -1,7 +1,7 @@
 """How far the work is, on standard error: a bar on a terminal, a plain line now and then elsewhere."""
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -17,6 +17,8 @@ from rich.progress import (
 
 from rewarm.data.progress import Progress as Preparation
 from rewarm.plan import StagePlan
+from rewarm.runs.records import EvalRecord
+from rewarm.training.status import Status, phase_text, status_lines
 
 LINE_SECONDS = 15.0
 """Distance between plain lines where there is no terminal."""
@@ -32,12 +34,16 @@ class Reporter:
         self._done_tokens = 0
         self._session_tokens = 0
         self._session_seconds = 0.0
+        self._waited_seconds = 0.0
+        self._flops_per_token = 0.0
+        self._validation: dict[str, tuple[float, float]] = {}
+        self._saved_at = time.monotonic()
         self._last_line = time.monotonic()
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[numbers]}"),
+            TextColumn("{task.fields[numbers]}", markup=False),
             TimeElapsedColumn(),
             console=console,
             disable=not console.is_terminal,
@@ -49,9 +55,28 @@ class Reporter:
         """Time in the steps of the stage that was finished last, over all its starts."""
 
     @contextmanager
-    def stage(self, stage: StagePlan, *, done: int) -> Generator[None]:
-        """Show a stage while it is trained; its steps done before count as done."""
+    def stage(
+        self,
+        stage: StagePlan,
+        *,
+        done: int,
+        flops_per_token: float,
+        evals: Iterable[EvalRecord],
+    ) -> Generator[None]:
+        """Show a stage while it is trained.
+
+        Args:
+            stage: the stage.
+            done: its steps done before, which are saved.
+            flops_per_token: of its training; 0 if not known.
+            evals: its validations so far.
+        """
         self._stage = stage
+        self._flops_per_token = flops_per_token
+        self._validation = {}
+        for record in evals:
+            self.evaluated(record)
+        self.saved()
         self._last_step = done
         self._done_tokens = self._finished_tokens + done * stage.batch_tokens
         self._task = self._bar.add_task(stage.folder, total=stage.steps, completed=done, numbers="")
@@ -61,7 +86,16 @@ class Reporter:
         if self._last_step == stage.steps:  # and not one that goes back to its last checkpoint
             self._finished_tokens += stage.tokens
 
-    def step(self, step: int, loss: float, lr: float, seconds: float) -> None:
+    def evaluated(self, record: EvalRecord) -> None:
+        """Show a validation from now on."""
+        start, _ = self._validation.get(record.dataset, (record.loss, record.loss))
+        self._validation[record.dataset] = (start, record.loss)
+
+    def saved(self) -> None:
+        """Count the age of the last checkpoint from now on."""
+        self._saved_at = time.monotonic()
+
+    def step(self, step: int, loss: float, lr: float, seconds: float, waited: float) -> None:
         """Show a finished step.
 
         Args:
@@ -69,6 +103,7 @@ class Reporter:
             loss: its loss.
             lr: its rate.
             seconds: that it took, evaluation and saving included.
+            waited: seconds of these spent waiting for the batch.
         """
         assert self._stage is not None, "steps are done within a stage"
         self._last_step = step
@@ -76,37 +111,36 @@ class Reporter:
         self._done_tokens += tokens
         self._session_tokens += tokens
         self._session_seconds += seconds
-        speed = self._session_tokens / max(self._session_seconds, 1e-9)
-        left = (self._total_tokens - self._done_tokens) / speed
-        numbers = f"loss {loss:.3f}  lr {lr:.2e}  {speed:,.0f} tokens/s  all done in {clock(left)}"
-        if self._task is not None:
-            self._bar.update(self._task, completed=step, numbers=numbers)
+        self._waited_seconds += waited
         now = time.monotonic()
+        elapsed = max(self._session_seconds, 1e-9)
+        speed = self._session_tokens / elapsed
+        fast, slow = status_lines(
+            Status(
+                loss=loss,
+                lr=lr,
+                phase=phase_text(self._stage.schedule, step),
+                tokens_per_second=speed,
+                flops_per_token=self._flops_per_token,
+                wait_share=self._waited_seconds / elapsed,
+                seconds_left=(self._total_tokens - self._done_tokens) / speed,
+                seconds_since_saved=now - self._saved_at,
+                validation=self._validation,
+            )
+        )
+        if self._task is not None:
+            self._bar.update(self._task, completed=step, numbers=f"{fast}\n{slow}")
         if not self._console.is_terminal and now - self._last_line >= LINE_SECONDS:
             self._last_line = now
-            self.say(f"{self._stage.folder}  step {step:,}/{self._stage.steps:,}  {numbers}")
+            self.say(f"{self._stage.folder}  step {step:,}/{self._stage.steps:,}  {fast}  {slow}")
 
-    def say(self, message: str) -> None:
-        """Print a line."""
-        self._console.print(message, highlight=False, soft_wrap=True)
+    def say(self, message: str, style: str | None = None) -> None:
+        """Print a line as it is; no mark in it means anything."""
+        self._console.print(message, style=style, highlight=False, markup=False, soft_wrap=True)
 
     def skip(self, tokens: int) -> None:
         """Count a stage that was finished before."""
         self._finished_tokens += tokens
-
-
-def clock(seconds: float) -> str:
-    """Write a duration as people read it.
-
-    >>> clock(59), clock(3700), clock(200_000)
-    ('0:59', '1:01:40', '2 days 7:33:20')
-    """
-    total = max(0, round(seconds))
-    days, rest = divmod(total, 86_400)
-    hours, rest = divmod(rest, 3600)
-    minutes, second = divmod(rest, 60)
-    text = f"{hours}:{minutes:02}:{second:02}" if hours or days else f"{minutes}:{second:02}"
-    return f"{days} days {text}" if days else text
 
 
 @contextmanager

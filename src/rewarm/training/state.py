@@ -130,7 +130,7 @@ def resume_stage(job: Job, stage: StagePlan) -> TrainState | None:
     def damaged(path: Path, reason: str) -> None:
         message = f"{path.name} is damaged and was passed over: {reason}"
         journal.event(0, "damaged", message)
-        job.reporter.say(f"[yellow]{stage.folder}: {message}[/yellow]")
+        job.reporter.say(f"{stage.folder}: {message}", style="yellow")
 
     saved = newest_valid(folder.checkpoints, damaged, job.ranks)
     if saved is None:
@@ -353,7 +353,7 @@ def _check_machine(job: Job, stage: StagePlan, saved: Checkpoint) -> None:
         )
     message = f"the machine differs ({', '.join(changed)}): the last bits may differ from one run"
     job.journal(stage).event(int(saved.state["step"]), "warning", message)
-    job.reporter.say(f"[yellow]{stage.folder}: {message}[/yellow]")
+    job.reporter.say(f"{stage.folder}: {message}", style="yellow")
 
 
 def _as_json(counts: Mapping[str, Count]) -> dict[str, list[int]]:

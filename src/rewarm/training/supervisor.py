@@ -19,7 +19,7 @@ from types import FrameType
 from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
 from rewarm.engine.ranks import STORE
-from rewarm.errors import CampaignError, LockedError, RankLostError, StorageError
+from rewarm.errors import CampaignError, GateError, LockedError, RankLostError, StorageError
 from rewarm.runs.files import write_record
 from rewarm.runs.folder import RunFolder
 from rewarm.runs.lock import locked
@@ -38,8 +38,8 @@ _HOST = "127.0.0.1"
 _LOOPBACK = Path("/sys/class/net/lo")
 """Where Linux has the network that does not leave the machine."""
 
-_MISTAKES = range(2, RankLostError.exit_code)
-"""Exit codes of errors that would come again."""
+_WOULD_COME_AGAIN = (*range(2, RankLostError.exit_code), GateError.exit_code)
+"""Exit codes of mistakes, and of a gate that is broken."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ def supervise(job: Supervised) -> int:
             code = _exit_code(ranks, first_to_fail, signals)
             if ranks[0].process.returncode != code:  # or else the first has said it on the terminal
                 job.say(_ending(first_to_fail, code, signals))
-            if signals.come is not None or code in _MISTAKES:
+            if signals.come is not None or code in _WOULD_COME_AGAIN:
                 return code
             if attempt == job.restarts:
                 _record_exit(job.run, code, f"{_fate(first_to_fail)}, and no start was left")
@@ -212,7 +212,7 @@ def _end(ranks: Sequence[_Rank]) -> None:
 def _exit_code(ranks: Sequence[_Rank], failed: _Rank, signals: _Signals) -> int:
     """Return the code that says what really happened."""
     codes = [rank.process.returncode for rank in ranks]
-    mistakes = [code for code in codes if code in _MISTAKES]
+    mistakes = [code for code in codes if code in _WOULD_COME_AGAIN]
     if mistakes:
         return mistakes[0]
     if signals.come is not None and (EXIT_CODES[signals.come] in codes or -signals.come in codes):
