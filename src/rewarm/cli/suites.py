@@ -212,6 +212,7 @@ def _report(
     new_console(error=False).print(text, markup=False, soft_wrap=True)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        write_bytes(out / f"{suite.name}.md", text.encode())
+        with_figure = result_text(suite, result, f"{suite.name}.svg")
+        write_bytes(out / f"{suite.name}.md", with_figure.encode())
         write_record(out / f"{suite.name}.json", result)
         write_bytes(out / f"{suite.name}.svg", suite_figure(result).encode())

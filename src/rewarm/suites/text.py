@@ -8,8 +8,8 @@ from rewarm.suites.results import ArmResult, DifferenceResult, SuiteResult
 from rewarm.suites.suite import Suite
 
 
-def result_text(suite: Suite, result: SuiteResult) -> str:
-    """Return the whole section of a suite."""
+def result_text(suite: Suite, result: SuiteResult, figure: str | None = None) -> str:
+    """Return the whole section of a suite, with its figure if it has one."""
     seeds = ", ".join(str(seed) for seed in result.seeds)
     size = "" if result.parameters is None else f", {result.parameters:,} parameters"
     return "\n".join(
@@ -20,6 +20,7 @@ def result_text(suite: Suite, result: SuiteResult) -> str:
             "",
             f"Tier {result.tier}{size}; seeds {seeds}.",
             "",
+            *([f"![{suite.question}]({figure})", ""] if figure else []),
             *_claims(result),
             *_differences(result),
             *_arms(result),

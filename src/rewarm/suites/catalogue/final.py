@@ -37,52 +37,51 @@ def _average(shift: str, arm: str, other: str, **bounds: float) -> Difference:
     )
 
 
+def _claims(shift: str) -> list[Claim]:
+    return [
+        Claim(
+            text=f"An update with replay is as good on average as retraining on everything, {shift} shift.",
+            source="Table 2; here: at most 0.02 worse",
+            differences=[_average(shift, "replay", "union", at_most=TOLERANCE)],
+        ),
+        Claim(
+            text=f"An update with replay is better on average than one without, {shift} shift.",
+            source="Table 2",
+            differences=[_average(shift, "replay", "no-replay", at_most=0.0)],
+        ),
+        Claim(
+            text=f"An update learns the new data better than training on it alone, {shift} shift.",
+            source="Table 2: by 0.03 (weak), 0.06 (strong)",
+            differences=[
+                Difference(
+                    label=f"{shift}: loss on D1, no-replay less d1-only",
+                    value=lambda o: (
+                        o[f"{shift}/no-replay"].final(shift) - o[f"{shift}/d1-only"].final(shift)
+                    ),
+                    at_most=0.0,
+                )
+            ],
+        ),
+        Claim(
+            text=f"An update costs at most half of retraining, given what it starts from, {shift} shift.",
+            source="Figure 1: 0.50 (weak), 0.40 (strong)",
+            differences=[
+                Difference(
+                    label=f"{shift}: compute of the update over that of retraining",
+                    value=lambda o: (
+                        o[f"{shift}/replay"].row.update_flops / o[f"{shift}/union"].row.update_flops
+                    ),
+                    at_most=0.5,
+                )
+            ],
+        ),
+    ]
+
+
 SUITE = Suite(
     name="final",
     question="Does an update come to what retraining on everything would give?",
     source="section 6.3, Figures 1 and 5, Tables 2 and 3",
     settings=settings,
-    claims=[
-        Claim(
-            text=f"An update with replay is as good on average as retraining on everything, {shift} shift.",
-            source="Table 2; here: at most 0.02 worse",
-            differences=[_average(shift, "replay", "union", at_most=TOLERANCE)],
-        )
-        for shift in REPLAY
-    ]
-    + [
-        Claim(
-            text="An update with replay is better on average than one without.",
-            source="Table 2",
-            differences=[_average(shift, "replay", "no-replay", at_most=0.0) for shift in REPLAY],
-        ),
-        Claim(
-            text="An update learns the new data better than training on it alone from scratch.",
-            source="Table 2: by 0.03 (weak), 0.06 (strong)",
-            differences=[
-                Difference(
-                    label=f"{shift}: loss on D1, no-replay less d1-only",
-                    value=lambda o, shift=shift: (
-                        o[f"{shift}/no-replay"].final(shift) - o[f"{shift}/d1-only"].final(shift)
-                    ),
-                    at_most=0.0,
-                )
-                for shift in REPLAY
-            ],
-        ),
-        Claim(
-            text="An update costs at most half of retraining, given the model that it starts from.",
-            source="Figure 1: 0.50 (weak), 0.40 (strong)",
-            differences=[
-                Difference(
-                    label=f"{shift}: compute of the update over that of retraining",
-                    value=lambda o, shift=shift: (
-                        o[f"{shift}/replay"].row.update_flops / o[f"{shift}/union"].row.update_flops
-                    ),
-                    at_most=0.5,
-                )
-                for shift in REPLAY
-            ],
-        ),
-    ],
+    claims=[claim for shift in REPLAY for claim in _claims(shift)],
 )

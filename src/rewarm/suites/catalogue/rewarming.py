@@ -1,5 +1,7 @@
 """How high to re-warm, and whether to decay again (paper section 6.1, Figure 3, Table 12)."""
 
+from itertools import pairwise
+
 from rewarm.suites.stages import UPDATE, base, constant, cosine, update
 from rewarm.suites.suite import Claim, Difference, Setting, Suite
 from rewarm.suites.tier import Tier
@@ -36,39 +38,36 @@ def _final(shift: str, dataset: str, arm: str, other: str) -> Difference:
     )
 
 
+def _claims(shift: str) -> list[Claim]:
+    peaks = ("constant-min", "half", "same", "twice")
+    return [
+        Claim(
+            text=f"Re-warmed and re-decayed learns more than constant min_lr, {shift} shift.",
+            source="Table 12",
+            differences=[_final(shift, shift, "same", "constant-min")],
+        ),
+        Claim(
+            text=f"Re-warmed and re-decayed learns more than constant max_lr, {shift} shift.",
+            source="Figure 3",
+            differences=[_final(shift, shift, "same", "constant-max")],
+        ),
+        Claim(
+            text=f"A higher peak forgets more, {shift} shift.",
+            source="Table 12",
+            differences=[_final(shift, "d0", less, more) for less, more in pairwise(peaks)],
+        ),
+        Claim(
+            text=f"A higher peak learns at least as much of the new data, {shift} shift.",
+            source="Table 12",
+            differences=[_final(shift, shift, more, less) for less, more in pairwise(peaks[1:])],
+        ),
+    ]
+
+
 SUITE = Suite(
     name="rewarming",
     question="Must the learning rate be re-warmed and re-decayed, and how high?",
     source="section 6.1, Figure 3, Table 12",
     settings=settings,
-    claims=[
-        Claim(
-            text="Re-warmed and re-decayed learns more of the new data than constant min_lr.",
-            source="Table 12",
-            differences=[_final(shift, shift, "same", "constant-min") for shift in SHIFTS],
-        ),
-        Claim(
-            text="Re-warmed and re-decayed learns more of the new data than constant max_lr.",
-            source="Figure 3",
-            differences=[_final(shift, shift, "same", "constant-max") for shift in SHIFTS],
-        ),
-        Claim(
-            text="A higher peak forgets more.",
-            source="Table 12",
-            differences=[
-                _final(shift, "d0", less, more)
-                for shift in SHIFTS
-                for less, more in (("constant-min", "half"), ("half", "same"), ("same", "twice"))
-            ],
-        ),
-        Claim(
-            text="A higher peak learns at least as much of the new data.",
-            source="Table 12",
-            differences=[
-                _final(shift, shift, more, less)
-                for shift in SHIFTS
-                for less, more in (("half", "same"), ("same", "twice"))
-            ],
-        ),
-    ],
+    claims=[claim for shift in SHIFTS for claim in _claims(shift)],
 )
