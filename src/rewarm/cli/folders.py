@@ -21,8 +21,15 @@ def report(
     markdown: Annotated[
         Path | None, typer.Option(help="Write the table of arms as Markdown too.")
     ] = None,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Show it on this machine while the runs are at work.")
+    ] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="With --serve; 0 for any.")] = 8765,
 ) -> None:
-    """Write the report: one HTML page that needs no network."""
+    """Write the report: one HTML page that needs no network; or show it live."""
+    if serve:
+        _serve(runs, port)
+        return
     from rewarm.report import markdown as as_markdown
     from rewarm.report import read_run, write_report
     from rewarm.runs.files import write_bytes
@@ -33,6 +40,17 @@ def report(
         tables = [as_markdown(read_run(run)) for run in runs]
         write_bytes(markdown, "\n".join(["# Results\n", *tables]).encode())
         typer.echo(f"wrote {markdown}")
+
+
+def _serve(runs: list[Path], port: int) -> None:
+    """Show the report until the user has seen enough."""
+    from rewarm.report.serving import ReportServer
+
+    with ReportServer(runs, port, refresh_seconds=15) as server:
+        typer.echo(
+            f"http://127.0.0.1:{server.server_port}/ shows the report; Ctrl-C ends it", err=True
+        )
+        server.serve_forever()
 
 
 @app.command()
