@@ -48,7 +48,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     server: ReportServer
 
-    def do_GET(self) -> None:  # noqa: N802  (the name that the library looks for)
+    def do_GET(self) -> None:
         host = self.headers.get("Host", "").rpartition(":")[0]
         if host not in (_LOOPBACK, "localhost"):
             self._answer(HTTPStatus.FORBIDDEN, "text/plain", "only 127.0.0.1 and localhost\n")
@@ -78,7 +78,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+    def log_message(self, format: str, *args: object) -> None:
         """Say nothing: a line for each look would drown what matters."""
 
 
