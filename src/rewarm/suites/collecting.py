@@ -48,9 +48,8 @@ def suite_result(
     claims: list[ClaimResult] = []
     waiting: list[str] = []
     for claim in suite.claims:
-        found = judge(claim, complete) if (complete := _complete(claim, by_seed)) else None
-        if found is not None:
-            claims.append(found)
+        if complete := _complete(claim, by_seed):
+            claims.append(judge(claim, complete))
         else:
             waiting.append(claim.text)
     resolved = next(run.resolved for run in runs if run.resolved is not None)

@@ -1,13 +1,10 @@
 """Whether claims hold, from several seeds: interval against bounds, and "undecided" where the two overlap."""
 
 from collections.abc import Mapping
-from typing import Literal
 
 from rewarm.evaluation.statistics import Estimate, mean
-from rewarm.suites.results import ClaimResult, DifferenceResult
+from rewarm.suites.results import ClaimResult, DifferenceResult, Verdict
 from rewarm.suites.suite import Claim, Difference, Outcomes
-
-Verdict = Literal["held", "not held", "undecided"]
 
 
 def judge(claim: Claim, seeds: Mapping[int, Outcomes]) -> ClaimResult:

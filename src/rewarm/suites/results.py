@@ -4,6 +4,9 @@ from typing import Literal
 
 from rewarm.runs.records import Record
 
+Verdict = Literal["held", "not held", "undecided"]
+"""What several seeds say about a claim, or about a number that it rests on."""
+
 
 class ArmResult(Record):
     """One arm of one seed. Losses are nats per token of validation text."""
@@ -43,7 +46,7 @@ class DifferenceResult(Record):
     """The claim says that it is not below this; None if it says nothing of the kind."""
     at_most: float | None
     """The claim says that it is not above this."""
-    verdict: Literal["held", "not held", "undecided"]
+    verdict: Verdict
     """Where the interval lies."""
 
 
@@ -54,7 +57,7 @@ class ClaimResult(Record):
     """The claim."""
     source: str
     """Where the paper makes it."""
-    verdict: Literal["held", "not held", "undecided"]
+    verdict: Verdict
     """Of all its differences together."""
     differences: list[DifferenceResult]
     """What it depends on."""
