@@ -46,7 +46,10 @@ class ReportServer(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     """Answers one request."""
 
-    server: ReportServer
+    @property
+    def _report_server(self) -> ReportServer:
+        assert isinstance(self.server, ReportServer), "only such a server has these handlers"
+        return self.server
 
     def do_GET(self) -> None:
         host = self.headers.get("Host", "").rpartition(":")[0]
@@ -59,12 +62,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _report(self) -> None:
         try:
-            runs = [read_run(path) for path in self.server.run_paths]
+            runs = [read_run(path) for path in self._report_server.run_paths]
             html = page(runs)
         except RewarmError as error:
             self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, "text/plain", f"{error}\n")
             return
-        refresh = None if all(map(_is_finished, runs)) else self.server.refresh_seconds
+        refresh = None if all(map(_is_finished, runs)) else self._report_server.refresh_seconds
         self._answer(HTTPStatus.OK, "text/html", html, refresh)
 
     def _answer(self, status: HTTPStatus, kind: str, text: str, refresh: int | None = None) -> None:
