@@ -7,19 +7,23 @@ its own rows.
 
 import queue
 import threading
-from collections import Counter
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rewarm.data.draws import Draws, draws
 from rewarm.data.source_reader import SourceReader, WindowStore
-from rewarm.replay import Draw, OrderKind, SourcePart, Stream
+from rewarm.replay import OrderKind, SourcePart, Stream
 
 PREFETCHED_BATCHES = 2
 """Batches read ahead of the training step."""
+
+POSITIONS_AT_ONCE = 16_384
+"""Positions of which is computed at once what comes there. A call of numpy costs as much as 1,000 numbers do,
+so for one small batch at a time it would take longer than to read the tokens."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +41,24 @@ class Batch:
     """Sequences of the whole batch read as new data, by source."""
     replayed: dict[str, int]
     """Sequences of the whole batch re-read from earlier stages, by source."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Planned:
+    """A batch of which is known what it holds, and which is not read yet."""
+
+    names: list[str]
+    """Sources."""
+    sources: NDArray[np.int64]
+    """Which of the names each row is from, of the rows that are read here."""
+    windows: NDArray[np.uint64]
+    """Which window of its source each of them is."""
+    num_tokens: int
+    """As in `Batch`."""
+    new: dict[str, int]
+    """As in `Batch`."""
+    replayed: dict[str, int]
+    """As in `Batch`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,28 +107,75 @@ class Batches:
             step: from 1.
             readers: what `readers` returned; kept by the caller, since they keep what is costly to make.
         """
-        first = (step - 1) * self.batch_sequences
-        draws = [self.stream.at(first + row) for row in range(self.batch_sequences)]
-        mine = draws if self.rows is None else [draws[row] for row in self.rows]
-        rows_of = _rows_by_source(mine)
+        return next(self.read_range(step, step, readers))
+
+    def read_range(
+        self, first_step: int, last_step: int, readers: Mapping[str, SourceReader]
+    ) -> Iterator[Batch]:
+        """Read the batches of steps first_step … last_step, one after the other, as `read` would.
+
+        What comes at which position is computed for many batches at once; tokens are read batch by batch.
+        """
+        steps_at_once = max(1, POSITIONS_AT_ONCE // self.batch_sequences)
+        for begin in range(first_step, last_step + 1, steps_at_once):
+            end = min(begin + steps_at_once, last_step + 1)
+            for step, planned in enumerate(self._planned(begin, end, readers), begin):
+                yield Batch(
+                    step=step,
+                    tokens=self._tokens(planned, readers),
+                    num_tokens=planned.num_tokens,
+                    new=planned.new,
+                    replayed=planned.replayed,
+                )
+
+    def _planned(
+        self, first_step: int, stop_step: int, readers: Mapping[str, SourceReader]
+    ) -> Iterator[_Planned]:
+        """Yield what the batches of some steps hold, computed for all of them together."""
+        first, stop = ((step - 1) * self.batch_sequences for step in (first_step, stop_step))
+        drawn = draws(self.stream, first, stop)
+        windows = np.empty_like(drawn.places)
+        targets = np.empty(len(windows), np.int64)
+        for number, name in enumerate(drawn.names):
+            here = drawn.sources == number
+            windows[here] = numbers = readers[name].window_numbers(drawn.places[here])
+            targets[here] = readers[name].num_targets(numbers)
+        by_batch = (stop_step - first_step, self.batch_sequences)
+        mine = slice(None)
+        if self.rows is not None:
+            mine = slice(self.rows.start, self.rows.stop, self.rows.step)
+        for sources, numbers, num_tokens, new, replayed in zip(
+            drawn.sources.reshape(by_batch)[:, mine],
+            windows.reshape(by_batch)[:, mine],
+            targets.reshape(by_batch).sum(axis=1).tolist(),
+            _counts(drawn, ~drawn.is_replayed, by_batch),
+            _counts(drawn, drawn.is_replayed, by_batch),
+            strict=True,
+        ):
+            yield _Planned(
+                names=drawn.names,
+                sources=sources,
+                windows=numbers,
+                num_tokens=num_tokens,
+                new=new,
+                replayed=replayed,
+            )
+
+    def _tokens(self, planned: _Planned, readers: Mapping[str, SourceReader]) -> NDArray[Any]:
+        """Read the rows of a batch, all of a source at once."""
+        occurring = dict.fromkeys(planned.sources.tolist())
+        if len(occurring) == 1:
+            return readers[planned.names[next(iter(occurring))]].read(planned.windows)
+        places = {number: planned.sources == number for number in occurring}
         parts = {
-            source: readers[source].read([mine[row].place for row in rows])
-            for source, rows in rows_of.items()
+            number: readers[planned.names[number]].read(planned.windows[here])
+            for number, here in places.items()
         }
-        shape = (len(mine), self.sequence_length + 1)
+        shape = (len(planned.windows), self.sequence_length + 1)
         tokens = np.empty(shape, next(iter(parts.values())).dtype)
-        for source, rows in rows_of.items():
-            tokens[rows] = parts[source]
-        return Batch(
-            step=step,
-            tokens=tokens,
-            num_tokens=sum(
-                readers[source].num_targets([draws[row].place for row in rows])
-                for source, rows in _rows_by_source(draws).items()
-            ),
-            new=dict(Counter(draw.source for draw in draws if not draw.replayed)),
-            replayed=dict(Counter(draw.source for draw in draws if draw.replayed)),
-        )
+        for number, here in places.items():
+            tokens[here] = parts[number]
+        return tokens
 
     def prefetched(self, first_step: int, last_step: int) -> Generator[Batch]:
         """Yield the batches of steps first_step … last_step, read ahead by one thread.
@@ -126,11 +195,10 @@ class Batches:
 
         def work() -> None:
             try:
-                readers = self.readers()
-                for step in range(first_step, last_step + 1):
+                for batch in self.read_range(first_step, last_step, self.readers()):
                     if closed.is_set():
                         return
-                    put(self.read(step, readers))
+                    put(batch)
             except BaseException as error:  # handed to the reader, which raises it
                 put(error)
 
@@ -147,9 +215,16 @@ class Batches:
             thread.join()
 
 
-def _rows_by_source(draws: Sequence[Draw]) -> dict[str, list[int]]:
-    """Return which of some draws are of each source."""
-    rows_of: dict[str, list[int]] = {}
-    for row, draw in enumerate(draws):
-        rows_of.setdefault(draw.source, []).append(row)
-    return rows_of
+def _counts(
+    drawn: Draws, is_counted: NDArray[np.bool_], by_batch: tuple[int, int]
+) -> list[dict[str, int]]:
+    """Return for each batch how many of some rows are from each source, in the order in which they occur."""
+    num_batches, batch_sequences = by_batch
+    rows = np.flatnonzero(is_counted)
+    sources_of_batches = rows // batch_sequences * len(drawn.names) + drawn.sources[rows]
+    _, firsts, counts = np.unique(sources_of_batches, return_index=True, return_counts=True)
+    found: list[dict[str, int]] = [{} for _ in range(num_batches)]
+    for first, count in sorted(zip(firsts.tolist(), counts.tolist(), strict=True)):
+        row = int(rows[first])
+        found[row // batch_sequences][drawn.names[drawn.sources[row]]] = count
+    return found

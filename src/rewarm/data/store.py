@@ -32,6 +32,7 @@ class TokenStore:
         self.manifest = manifest
         self.shards = shards
         self.dtype = token_dtype(manifest.vocabulary)
+        self._is_one_row = [shard.record.dtype for shard in shards] == [self.dtype.name]
         self._starts = _starts([len(shard.tokens) for shard in shards])
         self._document_starts = _starts([shard.record.documents for shard in shards])
 
@@ -108,7 +109,7 @@ class TokenStore:
         """
         wanted = checked_numbers(numbers, self.num_windows(sequence_length), self.place)
         firsts, width = wanted * sequence_length, sequence_length + 1
-        if len(self.shards) == 1 and self.shards[0].record.dtype == self.dtype.name:
+        if self._is_one_row:
             return self.shards[0].tokens.rows(firsts, width)
         found = np.empty((len(wanted), width), self.dtype)
         shards = self._shard_of(firsts)
@@ -121,9 +122,9 @@ class TokenStore:
                 found[row] = self.ids(int(firsts[row]), int(firsts[row]) + width)
         return found
 
-    def num_targets(self, numbers: NDArray[Any], sequence_length: int) -> int:
-        """Return how many tokens of some windows are predicted: L in each."""
-        return len(numbers) * sequence_length
+    def num_targets(self, numbers: NDArray[Any], sequence_length: int) -> NDArray[np.int64]:
+        """Return how many tokens of each window are predicted: L."""
+        return np.full(len(numbers), sequence_length, np.int64)
 
     def ids(self, first: int, stop: int) -> NDArray[Any]:
         """Return the ids from one token up to another, across shards, as a copy.
@@ -246,7 +247,8 @@ def checked_numbers(
     if wanted.dtype.kind not in "iu":
         raise TypeError(f"windows are counted in whole numbers, not {wanted.dtype}")
     wanted = wanted.astype(np.int64)
-    if len(wanted) and not 0 <= wanted.min() <= wanted.max() < num_windows:
+    # As unsigned numbers negative ones are huge, so one comparison finds both kinds.
+    if len(wanted) and wanted.view(np.uint64).max() >= num_windows:
         raise IndexError(
             f"{name}: windows {wanted.min()} to {wanted.max()} were asked for; it has 0 to"
             f" {num_windows - 1} at this sequence length"
