@@ -9,6 +9,7 @@ import queue
 import threading
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,10 @@ PREFETCHED_BATCHES = 2
 POSITIONS_AT_ONCE = 16_384
 """Positions of which is computed at once what comes there. A call of numpy costs as much as 1,000 numbers do,
 so for one small batch at a time it would take longer than to read the tokens."""
+
+
+TOKENS_AT_ONCE = 1 << 25
+"""Tokens that are fetched from the disk ahead at most, unless one batch has more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,12 +119,19 @@ class Batches:
     ) -> Iterator[Batch]:
         """Read the batches of steps first_step … last_step, one after the other, as `read` would.
 
-        What comes at which position is computed for many batches at once; tokens are read batch by batch.
+        What comes at which position is computed for many batches at once, and told to the stores before those
+        batches are read; tokens are read batch by batch.
         """
-        steps_at_once = max(1, POSITIONS_AT_ONCE // self.batch_sequences)
-        for begin in range(first_step, last_step + 1, steps_at_once):
-            end = min(begin + steps_at_once, last_step + 1)
-            for step, planned in enumerate(self._planned(begin, end, readers), begin):
+        positions = min(POSITIONS_AT_ONCE, TOKENS_AT_ONCE // self.sequence_length)
+        steps_at_once = max(1, positions // self.batch_sequences)
+        begins = range(first_step, last_step + 1, steps_at_once)
+        plans = (
+            self._planned(begin, min(begin + steps_at_once, last_step + 1), readers)
+            for begin in begins
+        )
+        # Pairs, so that a plan's tokens are fetched while those of the plan before are read.
+        for begin, (plan, _) in zip(begins, pairwise(chain(plans, [[]])), strict=True):
+            for step, planned in enumerate(plan, begin):
                 yield Batch(
                     step=step,
                     tokens=self._tokens(planned, readers),
@@ -130,8 +142,8 @@ class Batches:
 
     def _planned(
         self, first_step: int, stop_step: int, readers: Mapping[str, SourceReader]
-    ) -> Iterator[_Planned]:
-        """Yield what the batches of some steps hold, computed for all of them together."""
+    ) -> list[_Planned]:
+        """Return what the batches of some steps hold, computed for all of them together."""
         first, stop = ((step - 1) * self.batch_sequences for step in (first_step, stop_step))
         drawn = draws(self.stream, first, stop)
         windows = np.empty_like(drawn.places)
@@ -140,19 +152,13 @@ class Batches:
             here = drawn.sources == number
             windows[here] = numbers = readers[name].window_numbers(drawn.places[here])
             targets[here] = readers[name].num_targets(numbers)
+            readers[name].expect(numbers)
         by_batch = (stop_step - first_step, self.batch_sequences)
         mine = slice(None)
         if self.rows is not None:
             mine = slice(self.rows.start, self.rows.stop, self.rows.step)
-        for sources, numbers, num_tokens, new, replayed in zip(
-            drawn.sources.reshape(by_batch)[:, mine],
-            windows.reshape(by_batch)[:, mine],
-            targets.reshape(by_batch).sum(axis=1).tolist(),
-            _counts(drawn, ~drawn.is_replayed, by_batch),
-            _counts(drawn, drawn.is_replayed, by_batch),
-            strict=True,
-        ):
-            yield _Planned(
+        return [
+            _Planned(
                 names=drawn.names,
                 sources=sources,
                 windows=numbers,
@@ -160,21 +166,29 @@ class Batches:
                 new=new,
                 replayed=replayed,
             )
+            for sources, numbers, num_tokens, new, replayed in zip(
+                drawn.sources.reshape(by_batch)[:, mine],
+                windows.reshape(by_batch)[:, mine],
+                targets.reshape(by_batch).sum(axis=1).tolist(),
+                _counts(drawn, ~drawn.is_replayed, by_batch),
+                _counts(drawn, drawn.is_replayed, by_batch),
+                strict=True,
+            )
+        ]
 
     def _tokens(self, planned: _Planned, readers: Mapping[str, SourceReader]) -> NDArray[Any]:
         """Read the rows of a batch, all of a source at once."""
-        occurring = dict.fromkeys(planned.sources.tolist())
-        if len(occurring) == 1:
-            return readers[planned.names[next(iter(occurring))]].read(planned.windows)
-        places = {number: planned.sources == number for number in occurring}
-        parts = {
-            number: readers[planned.names[number]].read(planned.windows[here])
-            for number, here in places.items()
-        }
-        shape = (len(planned.windows), self.sequence_length + 1)
-        tokens = np.empty(shape, next(iter(parts.values())).dtype)
-        for number, here in places.items():
-            tokens[here] = parts[number]
+        first, *others = dict.fromkeys(planned.sources.tolist())
+        if not others:
+            return readers[planned.names[first]].read(planned.windows)
+        tokens = None
+        for number in (first, *others):
+            here = planned.sources == number
+            part = readers[planned.names[number]].read(planned.windows[here])
+            if tokens is None:
+                tokens = np.empty((len(here), self.sequence_length + 1), part.dtype)
+            tokens[here] = part
+        assert tokens is not None, "there is a first source"
         return tokens
 
     def prefetched(self, first_step: int, last_step: int) -> Generator[Batch]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewarm.data.places import stored_sequences
+from rewarm.data.store import TokenStore
 from rewarm.errors import DataError
 from rewarm.replay import EpochOrder, OrderKind, SourcePart
 from rewarm.replay.part import Windows
@@ -86,6 +87,15 @@ class SourceReader:
             stored_sequences(self.order, np.asarray(places, np.uint64))
         )
         return numbers
+
+    def expect(self, windows: NDArray[np.uint64]) -> None:
+        """Say which windows of the store will be read, in their order, so that the disk is not waited for.
+
+        Only a token store has its windows side by side; packed rows and samples are put together from all
+        over the text.
+        """
+        if isinstance(self.store, TokenStore):
+            self.store.expect(windows, self.sequence_length)
 
     def read(self, windows: NDArray[np.uint64]) -> NDArray[Any]:
         """Return windows of the store, in any order.

@@ -19,8 +19,14 @@ from rewarm.data.shard import Shard
 from rewarm.data.shard_record import StoredFile
 from rewarm.data.writer import write_store
 from rewarm.errors import DataError, MismatchError
+from rewarm.replay.order import BLOCK
 
 __all__ = ["Manifest", "StoredFile", "TokenStore", "read_manifest", "write_store"]
+
+_NEAR_WINDOWS = 4 * BLOCK
+"""Windows read one after the other are neighbours if they are no further apart: in a block, or a part of it."""
+_RUN_WINDOWS = 64
+"""Fewest neighbours for which it pays to ask the system for them."""
 
 
 @final
@@ -121,6 +127,24 @@ class TokenStore:
             else:
                 found[row] = self.ids(int(firsts[row]), int(firsts[row]) + width)
         return found
+
+    def expect(self, numbers: NDArray[Any], sequence_length: int) -> None:
+        """Have windows fetched from the disk in the background, where many neighbours are read together.
+
+        A page that is missing when it is touched is waited for, and what the system reads around it is as
+        much what lies before as what will be read next. Windows from all over the text are left alone: asking
+        for each takes longer than to read it from the page cache, where it mostly is.
+
+        Args:
+            numbers: the windows, in the order in which they will be read; at least one.
+            sequence_length: L, predictions in a window, at least 1.
+        """
+        for first_window, last_window in neighbourhoods(numbers):
+            first, stop = first_window * sequence_length, (last_window + 1) * sequence_length + 1
+            for shard, start in zip(self.shards, self._starts[:-1].tolist(), strict=True):
+                begin, end = max(first - start, 0), min(stop - start, len(shard.tokens))
+                if begin < end:
+                    shard.tokens.fetch(begin, end)
 
     def num_targets(self, numbers: NDArray[Any], sequence_length: int) -> NDArray[np.int64]:
         """Return how many tokens of each window are predicted: L."""
@@ -227,6 +251,23 @@ class TokenStore:
     def _shard_of(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the shard that each token lies in."""
         return np.searchsorted(self._starts, tokens, side="right") - 1
+
+
+def neighbourhoods(numbers: NDArray[Any]) -> list[tuple[int, int]]:
+    """Return first and last of the windows of each run of reads in which no read is far from the one before.
+
+    Args:
+        numbers: windows in the order in which they are read; at least one.
+
+    >>> neighbourhoods(np.array([*range(90, 20, -1), 10**6, *range(10**5, 10**5 + 100)]))
+    [(21, 90), (100000, 100099)]
+    """
+    numbers = numbers.astype(np.int64)
+    far = np.flatnonzero(np.abs(np.diff(numbers)) > _NEAR_WINDOWS) + 1
+    starts = np.concatenate([[0], far])
+    is_run = np.diff(np.append(starts, len(numbers))) >= _RUN_WINDOWS
+    lowest, highest = np.minimum.reduceat(numbers, starts), np.maximum.reduceat(numbers, starts)
+    return list(zip(lowest[is_run].tolist(), highest[is_run].tolist(), strict=True))
 
 
 def _starts(counts: Sequence[int]) -> NDArray[np.int64]:
