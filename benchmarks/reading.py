@@ -1,4 +1,4 @@
-"""Tokens to batches: our reader against others, from the page cache, and how far in it may begin.
+"""Tokens to batches: our reader against others, from the page cache and from the disk, and far in.
 
     python benchmarks/reading.py --megatokens 400 --peers PYTHON
 
@@ -8,11 +8,14 @@ no reader looks at them.
 
 import argparse
 import json
+import mmap
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +23,18 @@ from measuring import Contender, Result, in_turns, seconds_of, table, write
 
 from rewarm.data.batches import Batches
 from rewarm.data.store import TokenStore, write_store
-from rewarm.replay import Mixture, NewData, OrderKind, Stream
+from rewarm.replay import Mixture, NewData, OrderKind, Replay, Stream, Tape
 
 HERE = Path(__file__).parent
-LENGTH, BATCH = 2048, 64
+LENGTH, BATCH, LARGE_BATCH = 2048, 64, 1104
+ASKED_RATE = 1000
+"""Million tokens/s that batches from the page cache should come at."""
+_AS = {True: "int64", False: "uint16 as stored"}
+_PEERS = {
+    "memory-map": "torch DataLoader over np.memmap, shuffled, int64",
+    "litdata": "StreamingDataLoader, TokensLoader, shuffled; int32, which is not cast",
+    "mosaic": "StreamingDataset (MDS) in a torch DataLoader, shuffled, int64",
+}
 
 
 def documents(megatokens: int) -> Iterator[np.ndarray]:
@@ -47,16 +58,68 @@ def batches_of(store: TokenStore, order: OrderKind) -> Batches:
     )
 
 
-def rate(batches: Batches, first: int, count: int) -> float:
-    """Return million tokens/s of reading batches as int64, as a training step takes them."""
-    readers = batches.readers()
-    batches.read(first, readers)
+def mixed(store: TokenStore) -> Batches:
+    """Return the batches of a stage that reads seven domains in the shares of SlimPajama, and 5 % replay."""
+    shares = {
+        "web": 5209,
+        "c4": 2669,
+        "arxiv": 443,
+        "books": 420,
+        "wiki": 400,
+        "qa": 337,
+        "code": 522,
+    }
+    old = Tape(NewData(Mixture.of({"old": 1}), {}), length=10**6)
+    replay = Replay(Fraction(1, 20), Mixture.of({"pretrain": 1}), {"pretrain": old})
+    one = batches_of(store, "shuffled")
+    stream = Stream(NewData(Mixture.of(shares), {}), replay)
+    return replace(one, stream=stream, stores=dict.fromkeys([*shares, "old"], store), orders={})
+
+
+def rate(batches: Batches, count: int, *, as_int64: bool = True) -> float:
+    """Return million tokens/s of reading batches, behind a first one; cast as a training step casts them."""
+    reading = batches.read_range(1, count + 1, batches.readers())
+    next(reading)
 
     def read() -> None:
-        for step in range(first + 1, first + 1 + count):
-            batches.read(step, readers).tokens.astype(np.int64)
+        for batch in reading:
+            if as_int64:
+                batch.tokens.astype(np.int64)
 
-    return count * BATCH * (LENGTH + 1) / seconds_of(read) / 1e6
+    return count * batches.batch_sequences * (LENGTH + 1) / seconds_of(read) / 1e6
+
+
+def floor(path: Path, store: TokenStore, order: OrderKind, count: int, *, as_int64: bool) -> float:
+    """Return million tokens/s of nothing but copying the same windows, whose numbers are known."""
+    with path.open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    shape = (store.num_windows(LENGTH), LENGTH + 1)
+    rows = np.ndarray(shape, np.uint16, mapped, strides=(2 * LENGTH, 2))
+    reader = batches_of(store, order).readers()["text"]
+    numbers = reader.window_numbers(range(count * BATCH)).astype(np.int64).reshape(count, BATCH)
+
+    def read() -> None:
+        for each in numbers:
+            found = rows[each]
+            if as_int64:
+                found.astype(np.int64)
+
+    return numbers.size * (LENGTH + 1) / seconds_of(read) / 1e6
+
+
+def cold(folder: Path, order: str, how: str, count: int) -> float:
+    """Read what is not in the page cache, in a process of its own, and return million tokens/s.
+
+    Raises:
+        RuntimeError: the kernel has kept some of it.
+    """
+    command = [sys.executable, str(HERE / "cold_reading.py"), str(folder), order, how]
+    command += [str(LENGTH), str(BATCH), str(count)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    said = json.loads(done.stdout.splitlines()[-1])
+    if said["cached"] > 0.001:
+        raise RuntimeError(f"{folder}: {said['cached']:.1%} is still in the page cache")
+    return said["tokens"] / said["seconds"] / 1e6
 
 
 def peer(name: str, path: Path, batches: int, workers: int, folder: Path, python: str) -> float:
@@ -99,29 +162,55 @@ def main() -> None:
         text_bytes=0,
         provenance=[{"random": 1}],
     )
-    store, path = TokenStore.open(store_folder), store_folder / "tokens.bin"
+    path = store_folder / "tokens.bin"
     count = options.megatokens * 10**6 // BATCH // (LENGTH + 1) // 2
-    rate(
-        batches_of(store, "sequential"), 1, 2 * count - 2
-    )  # hashes every block, fills the page cache
+    # Before this process has the files open: pages that are mapped are not dropped.
+    from_disk = in_turns(_cold_contenders(store_folder, 2 * count - 2), rounds=options.rounds)
 
-    contenders = [
+    store = TokenStore.open(store_folder)
+    rate(batches_of(store, "sequential"), 2 * count - 2)  # hashes every block, fills the page cache
+    ours = [
         Contender(
-            name=f"rewarm, {order}",
-            counted="Batches.read: order, draws, rows; int64",
-            run=lambda order=order: rate(batches_of(store, order), 1, count),
+            name=f"rewarm, {order}{', as stored' * (not as_int64)}",
+            counted=f"draws, orders, rows of the store; {_AS[as_int64]}",
+            run=lambda order=order, as_int64=as_int64: rate(
+                batches_of(store, order), count, as_int64=as_int64
+            ),
         )
+        for as_int64 in (True, False)
         for order in ("shuffled", "blocks", "sequential")
     ]
-    said = {
-        "memory-map": "torch DataLoader over np.memmap, shuffled, int64",
-        "litdata": "StreamingDataLoader, TokensLoader, shuffled",
-        "mosaic": "StreamingDataset (MDS) in a torch DataLoader, shuffled, int64",
-    }
-    contenders += [
+    ours += [
+        Contender(
+            name="rewarm, 7 domains and replay",
+            counted="the same of 8 sources in each batch, shuffled; int64",
+            run=lambda: rate(mixed(store), count),
+        ),
+        Contender(
+            name=f"rewarm, shuffled, batches of {LARGE_BATCH}",
+            counted="draws, orders, rows of the store; as stored",
+            run=lambda: rate(
+                replace(batches_of(store, "shuffled"), batch_sequences=LARGE_BATCH),
+                count * BATCH // LARGE_BATCH,
+                as_int64=False,
+            ),
+        ),
+    ]
+    floors = [
+        Contender(
+            name=f"copying alone, {order}{', as stored' * (not as_int64)}",
+            counted=f"the same windows, numbers known, rows of a map; {_AS[as_int64]}",
+            run=lambda order=order, as_int64=as_int64: floor(
+                path, store, order, count, as_int64=as_int64
+            ),
+        )
+        for as_int64 in (True, False)
+        for order in ("shuffled", "sequential")
+    ]
+    peers = [
         Contender(
             name=f"{name}, {workers} workers",
-            counted=said[name],
+            counted=_PEERS[name],
             run=lambda name=name, workers=workers: peer(
                 name, path, min(count, 400), workers, place, options.peers
             ),
@@ -129,7 +218,7 @@ def main() -> None:
         for name in options.only
         for workers in (0, 2)
     ]
-    warm = in_turns(contenders, rounds=options.rounds)
+    warm = in_turns([*ours, *floors, *peers], rounds=options.rounds)
     begun = in_turns(
         [
             Contender(
@@ -145,12 +234,54 @@ def main() -> None:
         "reading",
         f"Reading {options.megatokens} million tokens, windows of {LENGTH + 1}, batches of {BATCH}",
         {
-            "From the page cache": (_table(warm), warm),
+            "From the page cache": (f"{_table(warm)}\n\n{_warm_verdict(warm[: len(ours)])}", warm),
+            "From the disk": (f"{_table(from_disk)}\n\n{_cold_verdict(from_disk)}", from_disk),
             "Far in": (table(begun, unit="batches/s", targets={}), begun),
         },
     )
     if options.folder is None:
         shutil.rmtree(place)
+
+
+def _cold_contenders(folder: Path, count: int) -> list[Contender]:
+    """Return the orders, read from the disk; the first is what the others are to be half as fast as."""
+    said = {
+        "again": "all blocks hashed before, the page cache dropped; rows as stored",
+        "first": "every block of 64 MiB hashed when it is first touched; rows as stored",
+        "bytes": "plain reads of 1 MiB, nothing else",
+    }
+    turns = [
+        (order, how) for how in ("again", "first") for order in ("sequential", "blocks", "shuffled")
+    ]
+    return [
+        Contender(
+            name=f"{order}, {how}",
+            counted=said[how],
+            # Shuffled, a window costs so much that a tenth is enough.
+            run=lambda order=order, how=how: cold(
+                folder, order, how, count // (10 if (order, how) == ("shuffled", "again") else 1)
+            ),
+        )
+        for order, how in [*turns, ("sequential", "bytes")]
+    ]
+
+
+def _warm_verdict(ours: list[Result]) -> str:
+    """Say which of our rows reach what is asked for."""
+    met = [each.name for each in ours if each.median >= ASKED_RATE]
+    missed = [each.name for each in ours if each.median < ASKED_RATE]
+    return f"{ASKED_RATE:,} million tokens/s: met by {'; '.join(met)}. Missed by {'; '.join(missed) or 'none'}."
+
+
+def _cold_verdict(results: list[Result]) -> str:
+    """Say how fast the orders are beside the stored one."""
+    medians = {each.name: each.median for each in results}
+    ratios = [
+        f"{order}, {how}: {medians[f'{order}, {how}'] / medians[f'sequential, {how}']:.2f}"
+        for how in ("again", "first")
+        for order in ("blocks", "shuffled")
+    ]
+    return f"Speed over that of the stored order (blocks should be above 0.5): {'; '.join(ratios)}."
 
 
 def _table(results: list[Result]) -> str:

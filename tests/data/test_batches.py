@@ -1,6 +1,8 @@
 """Batches are the data order carried out, whatever reads them and however far ahead."""
 
 import threading
+from collections import Counter
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -10,7 +12,7 @@ from rewarm.data.batches import Batches
 from rewarm.data.store import TokenStore
 from rewarm.data.writer import write_store
 from rewarm.errors import DataError
-from rewarm.replay import Mixture, NewData, Replay, Stream, Tape
+from rewarm.replay import Mixture, NewData, Replay, SourcePart, Stream, Tape
 
 LENGTH = 8
 
@@ -59,8 +61,8 @@ def test_a_batch_holds_the_sequences_of_its_positions(batches):
 
 def test_one_epoch_reads_every_sequence_once(batches):
     readers = batches.readers()
-    length = readers["new"].order.length
-    firsts = sorted(readers["new"].read(range(length))[:, 0].tolist())
+    new, length = readers["new"], readers["new"].order.length
+    firsts = sorted(new.read(new.window_numbers(range(length)))[:, 0].tolist())
     assert firsts == [1001 + LENGTH * i for i in range(length)]
 
 
@@ -71,6 +73,44 @@ def test_reading_ahead_changes_nothing(batches):
         assert [batch.step for batch in ahead] == list(range(first, 7))
         for batch in ahead:
             assert batch.tokens.tolist() == batches.read(batch.step, readers).tokens.tolist()
+
+
+@pytest.mark.parametrize("positions", [1, 4, 10, 4096])
+@pytest.mark.parametrize("kind", ["shuffled", "blocks", "sequential"])
+def test_how_many_positions_are_computed_at_once_changes_nothing(
+    batches, monkeypatch, positions, kind
+):
+    """Ten epochs of the new data and many laps of the tape; in parts, and of two ranks each its rows."""
+    kept = SourcePart(start_token=3 * LENGTH, piece=1, num_pieces=2)
+    batches = replace(batches, orders={"old": kind, "new": kind}, parts={"new": kept})
+    readers = batches.readers()
+    singly = [batches.read(step, readers) for step in range(1, 90)]
+    monkeypatch.setattr("rewarm.data.batches.POSITIONS_AT_ONCE", positions)
+    for rows in (None, range(0, 2), range(1, 4, 2)):
+        ranks = replace(batches, rows=rows)
+        found = list(ranks.read_range(5, 89, readers))
+        assert [batch.step for batch in found] == list(range(5, 90))
+        for ahead, single in zip(found, singly[4:], strict=True):
+            mine = single.tokens if rows is None else single.tokens[list(rows)]
+            assert ahead.tokens.tolist() == mine.tolist()
+            for name in ("num_tokens", "new", "replayed"):
+                assert getattr(ahead, name) == getattr(single, name)
+
+
+def test_sources_are_counted_in_the_order_in_which_they_occur(tmp_path):
+    """The records of a batch must not depend on which batches were computed with it."""
+    weights = Mixture.of({"a": 1, "b": 5, "c": 3})
+    batches = Batches(
+        stream=Stream(NewData(weights, {})),
+        stores={name: store(tmp_path / name, 0, 200) for name in "abc"},
+        seed=3,
+        batch_sequences=5,
+        sequence_length=LENGTH,
+    )
+    for batch in batches.read_range(1, 30, batches.readers()):
+        first = (batch.step - 1) * 5
+        seen = Counter(batches.stream.at(position).source for position in range(first, first + 5))
+        assert list(batch.new.items()) == list(seen.items())
 
 
 def test_closing_ends_the_thread(batches):

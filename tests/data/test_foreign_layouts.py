@@ -75,6 +75,19 @@ def test_shards_of_all_layouts_are_read_as_one(tokenizer, shards, length, draw):
         store.verify()
 
 
+def test_windows_may_be_expected_anywhere_in_shards_of_all_layouts(tmp_path, tokenizer):
+    """Ranges end at a shard's end, and begin behind the header of NumPy; nothing read is any different."""
+    document = [*range(1, 90), 0]
+    shards = [(kind, [document]) for kind in sorted(WRITERS)]
+    store = adopted(tmp_path, shards, tokenizer)
+    for length in (1, 2, 3):
+        numbers = np.arange(store.num_windows(length))
+        before = store.windows(numbers, length).tolist()
+        for some in (numbers, numbers[::-1], numbers[5:75], numbers[-70:]):
+            store.expect(some, length)
+        assert store.windows(numbers, length).tolist() == before
+
+
 def test_a_flat_file_whose_last_document_has_no_end(tmp_path, tokenizer):
     path = write_npy(tmp_path / "x.npy", [[1, 2, 0], [3] * 20], "uint16")
     store = TokenStore.open(adopt([path], tokenizer).path)

@@ -12,8 +12,10 @@ import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewarm.data.store import TokenStore, read_manifest
+from rewarm.data.store import TokenStore, neighbourhoods, read_manifest
 from rewarm.errors import DataError, MismatchError
+from rewarm.replay import EpochOrder, SourcePart
+from rewarm.replay.order import BLOCK
 
 BLOCK_BYTES = 64
 DOCUMENTS = [[*range(1, 1 + n % 30), 0] for n in range(60)]
@@ -188,3 +190,22 @@ def test_verification_says_how_far_it_is(folder):
         total,
         store.tokens,
     )
+
+
+@pytest.mark.parametrize("part", [SourcePart(), SourcePart(piece=1, num_pieces=3)])
+@pytest.mark.parametrize("kind", ["blocks", "sequential"])
+def test_orders_of_neighbours_are_fetched_ahead_and_little_else(kind, part):
+    """Of 20 blocks' worth of reads nearly all lie in the ranges, which hold no more than the part's blocks."""
+    windows = part.windows("text", 10**6, sequence_length=1)
+    order = EpochOrder(seed=1, name="text", length=windows.length, kind=kind)
+    reads = [windows(order(place)) for place in range(100, 100 + 20 * BLOCK)]
+    ranges = neighbourhoods(np.array(reads, np.uint64))
+    inside = [any(first <= each <= last for first, last in ranges) for each in reads]
+    assert sum(inside) > 0.9 * len(reads)
+    fetched = sum(last - first + 1 for first, last in ranges)
+    assert fetched <= 22 * BLOCK * part.num_pieces
+
+
+def test_a_shuffled_order_is_not_fetched_ahead():
+    order = EpochOrder(seed=1, name="text", length=10**6)
+    assert neighbourhoods(np.array([order(place) for place in range(5000)])) == []

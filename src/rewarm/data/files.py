@@ -89,6 +89,20 @@ def map_plain_file(folder: Path, name: str, remedy: str) -> memoryview:
             os.close(descriptor)
 
 
+def fetch(data: memoryview, start: int, stop: int) -> None:
+    """Have the system read a range of bytes from the disk in the background; where they are, nothing.
+
+    Args:
+        data: what `map_plain_file` returned.
+        start: the first byte.
+        stop: the one after the last, above `start`.
+    """
+    mapped = data.obj
+    assert isinstance(mapped, mmap.mmap), "an empty file has no range to fetch"
+    start -= start % mmap.PAGESIZE
+    mapped.madvise(mmap.MADV_WILLNEED, start, stop - start)
+
+
 def _open(name: str, flags: int, folder: int) -> int:
     """Open a name in a folder unless it is a link."""
     return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | flags, dir_fd=folder)

@@ -13,6 +13,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from rewarm.data.files import fetch
 from rewarm.errors import DataError
 
 Count = TypeVar("Count", int, NDArray[np.int64])
@@ -144,6 +145,11 @@ class HashedTokens:
             strides=(itemsize, itemsize),
         )
         return all_rows[firsts]
+
+    def fetch(self, first: int, stop: int) -> None:
+        """Have the system read the ids from one token up to another from the disk, in the background."""
+        start, end = (self._first_byte + token * self._ids.itemsize for token in (first, stop))
+        fetch(self._blocks.data, start, end)
 
     def verify(self, xxh3_128: str) -> Iterator[int]:
         """Check every block, and the hash of the whole file.

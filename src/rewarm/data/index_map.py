@@ -122,9 +122,9 @@ class IndexMap:
             )
         return self._consumed
 
-    def num_targets(self, numbers: NDArray[Any], sequence_length: int) -> int:
-        """Return how many tokens of some samples are predicted: L in each."""
-        return len(numbers) * sequence_length
+    def num_targets(self, numbers: NDArray[Any], sequence_length: int) -> NDArray[np.int64]:
+        """Return how many tokens of each sample are predicted: L."""
+        return np.full(len(numbers), sequence_length, np.int64)
 
     def windows(self, numbers: Sequence[int] | NDArray[Any], sequence_length: int) -> NDArray[Any]:
         """Return samples; number n is the one that the run read n-th, from 0.

@@ -29,10 +29,10 @@ class PackedStore:
         """Return how many rows there are at a sequence length L."""
         return len(self._packed(sequence_length))
 
-    def num_targets(self, numbers: NDArray[Any], sequence_length: int) -> int:
-        """Return how many tokens of some rows are predicted."""
+    def num_targets(self, numbers: NDArray[Any], sequence_length: int) -> NDArray[np.int64]:
+        """Return how many tokens of each row are predicted."""
         rows = self._packed(sequence_length)
-        return int((rows.num_tokens[numbers.astype(np.int64)] - 1).sum())
+        return rows.num_tokens[numbers.astype(np.int64)] - 1
 
     def windows(self, numbers: Sequence[int] | NDArray[Any], sequence_length: int) -> NDArray[Any]:
         """Return rows by their numbers, in any order.

@@ -30,11 +30,11 @@ def _in_epoch(order: EpochPermutation, places: Array) -> Array:
     if isinstance(order, Blocks):
         return _in_blocks(order, places)
     assert isinstance(order, Permutation), f"no such order: {order}"
-    return _permuted(order, places)
+    return permuted(order, places)
 
 
-def _permuted(permutation: Permutation, places: Array) -> Array:
-    """Send the numbers through the network until all are inside."""
+def permuted(permutation: Permutation, places: Array) -> Array:
+    """Return where a permutation sends each place: through its network until all are inside."""
     found: Array = network(places, permutation.bits, permutation.keys)
     while len(outside := np.flatnonzero(found >= permutation.length)):
         found[outside] = network(found[outside], permutation.bits, permutation.keys)
@@ -45,13 +45,13 @@ def _in_blocks(order: Blocks, places: Array) -> Array:
     found = np.empty_like(places)
     in_rest = (places >= order.rest_at) & (places < order.rest_at + order.rest)
     if in_rest.any():
-        rest = _permuted(order.within(order.whole_blocks), places[in_rest] - order.rest_at)
+        rest = permuted(order.within(order.whole_blocks), places[in_rest] - order.rest_at)
         found[in_rest] = order.whole_blocks * BLOCK + rest
     if not in_rest.all():
         whole = places[~in_rest]
         whole = np.where(whole < order.rest_at, whole, whole - order.rest)
         turns, within = np.divmod(whole, np.uint64(BLOCK))
-        blocks = _permuted(order.blocks, turns)
+        blocks = permuted(order.blocks, turns)
         # A block is a power of two, so no number leaves it and each may have keys of its own.
         keys = round_keys(keyed_number(order.inner_key, blocks))
         found[~in_rest] = blocks * BLOCK + network(within, BLOCK.bit_length() - 1, keys)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewarm.data.places import stored_sequences
+from rewarm.data.store import TokenStore
 from rewarm.errors import DataError
 from rewarm.replay import EpochOrder, OrderKind, SourcePart
 from rewarm.replay.part import Windows
@@ -24,8 +25,8 @@ class WindowStore(Protocol):
         """Return windows by their numbers, in any order, as (len(numbers), L + 1)."""
         ...
 
-    def num_targets(self, numbers: NDArray[Any], sequence_length: int) -> int:
-        """Return how many tokens of some windows are predicted."""
+    def num_targets(self, numbers: NDArray[Any], sequence_length: int) -> NDArray[np.int64]:
+        """Return how many tokens of each window are predicted, (len(numbers),)."""
         ...
 
 
@@ -80,24 +81,33 @@ class SourceReader:
         order = EpochOrder(seed=seed, name=source, length=windows.length, kind=kind)
         return cls(store=store, part=windows, order=order, sequence_length=sequence_length)
 
-    def window_numbers(self, places: Sequence[int]) -> NDArray[np.uint64]:
-        """Return which windows of the store are read at some places."""
+    def window_numbers(self, places: Sequence[int] | NDArray[np.uint64]) -> NDArray[np.uint64]:
+        """Return which windows of the store are read at some places, from 0 and in any order."""
         numbers: NDArray[np.uint64] = self.part(
-            stored_sequences(self.order, np.array(places, np.uint64))
+            stored_sequences(self.order, np.asarray(places, np.uint64))
         )
         return numbers
 
-    def read(self, places: Sequence[int]) -> NDArray[Any]:
-        """Return the sequences at some places, from 0 and in any order.
+    def expect(self, windows: NDArray[np.uint64]) -> None:
+        """Say which windows of the store will be read, in their order, so that the disk is not waited for.
+
+        Only a token store has its windows side by side; packed rows and samples are put together from all
+        over the text.
+        """
+        if isinstance(self.store, TokenStore):
+            self.store.expect(windows, self.sequence_length)
+
+    def read(self, windows: NDArray[np.uint64]) -> NDArray[Any]:
+        """Return windows of the store, in any order.
 
         Returns:
-            Token ids in the stored type, (len(places), L + 1).
+            Token ids in the stored type, (len(windows), L + 1).
 
         Raises:
             DataError: the tokens are damaged.
         """
-        return self.store.windows(self.window_numbers(places), self.sequence_length)
+        return self.store.windows(windows, self.sequence_length)
 
-    def num_targets(self, places: Sequence[int]) -> int:
-        """Return how many tokens of the sequences at some places are predicted."""
-        return self.store.num_targets(self.window_numbers(places), self.sequence_length)
+    def num_targets(self, windows: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Return how many tokens of each window are predicted, (len(windows),)."""
+        return self.store.num_targets(windows, self.sequence_length)

@@ -19,8 +19,14 @@ from rewarm.data.shard import Shard
 from rewarm.data.shard_record import StoredFile
 from rewarm.data.writer import write_store
 from rewarm.errors import DataError, MismatchError
+from rewarm.replay.order import BLOCK
 
 __all__ = ["Manifest", "StoredFile", "TokenStore", "read_manifest", "write_store"]
+
+_NEAR_WINDOWS = 4 * BLOCK
+"""Windows read one after the other are neighbours if they are no further apart: in a block, or a part of it."""
+_RUN_WINDOWS = 64
+"""Fewest neighbours for which it pays to ask the system for them."""
 
 
 @final
@@ -32,6 +38,7 @@ class TokenStore:
         self.manifest = manifest
         self.shards = shards
         self.dtype = token_dtype(manifest.vocabulary)
+        self._is_one_row = [shard.record.dtype for shard in shards] == [self.dtype.name]
         self._starts = _starts([len(shard.tokens) for shard in shards])
         self._document_starts = _starts([shard.record.documents for shard in shards])
 
@@ -108,7 +115,7 @@ class TokenStore:
         """
         wanted = checked_numbers(numbers, self.num_windows(sequence_length), self.place)
         firsts, width = wanted * sequence_length, sequence_length + 1
-        if len(self.shards) == 1 and self.shards[0].record.dtype == self.dtype.name:
+        if self._is_one_row:
             return self.shards[0].tokens.rows(firsts, width)
         found = np.empty((len(wanted), width), self.dtype)
         shards = self._shard_of(firsts)
@@ -121,9 +128,27 @@ class TokenStore:
                 found[row] = self.ids(int(firsts[row]), int(firsts[row]) + width)
         return found
 
-    def num_targets(self, numbers: NDArray[Any], sequence_length: int) -> int:
-        """Return how many tokens of some windows are predicted: L in each."""
-        return len(numbers) * sequence_length
+    def expect(self, numbers: NDArray[Any], sequence_length: int) -> None:
+        """Have windows fetched from the disk in the background, where many neighbours are read together.
+
+        A page that is missing when it is touched is waited for, and what the system reads around it is as
+        much what lies before as what will be read next. Windows from all over the text are left alone: asking
+        for each takes longer than to read it from the page cache, where it mostly is.
+
+        Args:
+            numbers: the windows, in the order in which they will be read; at least one.
+            sequence_length: L, predictions in a window, at least 1.
+        """
+        for first_window, last_window in neighbourhoods(numbers):
+            first, stop = first_window * sequence_length, (last_window + 1) * sequence_length + 1
+            for shard, start in zip(self.shards, self._starts[:-1].tolist(), strict=True):
+                begin, end = max(first - start, 0), min(stop - start, len(shard.tokens))
+                if begin < end:
+                    shard.tokens.fetch(begin, end)
+
+    def num_targets(self, numbers: NDArray[Any], sequence_length: int) -> NDArray[np.int64]:
+        """Return how many tokens of each window are predicted: L."""
+        return np.full(len(numbers), sequence_length, np.int64)
 
     def ids(self, first: int, stop: int) -> NDArray[Any]:
         """Return the ids from one token up to another, across shards, as a copy.
@@ -228,6 +253,23 @@ class TokenStore:
         return np.searchsorted(self._starts, tokens, side="right") - 1
 
 
+def neighbourhoods(numbers: NDArray[Any]) -> list[tuple[int, int]]:
+    """Return first and last of the windows of each run of reads in which no read is far from the one before.
+
+    Args:
+        numbers: windows in the order in which they are read; at least one.
+
+    >>> neighbourhoods(np.array([*range(90, 20, -1), 10**6, *range(10**5, 10**5 + 100)]))
+    [(21, 90), (100000, 100099)]
+    """
+    numbers = numbers.astype(np.int64)
+    far = np.flatnonzero(np.abs(np.diff(numbers)) > _NEAR_WINDOWS) + 1
+    starts = np.concatenate([[0], far])
+    is_run = np.diff(np.append(starts, len(numbers))) >= _RUN_WINDOWS
+    lowest, highest = np.minimum.reduceat(numbers, starts), np.maximum.reduceat(numbers, starts)
+    return list(zip(lowest[is_run].tolist(), highest[is_run].tolist(), strict=True))
+
+
 def _starts(counts: Sequence[int]) -> NDArray[np.int64]:
     """Return where each of some things laid end to end begins, and the end of the last."""
     return np.cumsum([0, *counts], dtype=np.int64)
@@ -246,7 +288,8 @@ def checked_numbers(
     if wanted.dtype.kind not in "iu":
         raise TypeError(f"windows are counted in whole numbers, not {wanted.dtype}")
     wanted = wanted.astype(np.int64)
-    if len(wanted) and not 0 <= wanted.min() <= wanted.max() < num_windows:
+    # As unsigned numbers negative ones are huge, so one comparison finds both kinds.
+    if len(wanted) and wanted.view(np.uint64).max() >= num_windows:
         raise IndexError(
             f"{name}: windows {wanted.min()} to {wanted.max()} were asked for; it has 0 to"
             f" {num_windows - 1} at this sequence length"

@@ -47,14 +47,14 @@ class Split:
 
 
 @dataclass(frozen=True)
-class _Node:
+class Node:
     """A node of the tree of splits; a leaf has a name, an inner node two children."""
 
     weight: int
     name: str = ""
     split: Split | None = None
-    first: "_Node | None" = None
-    second: "_Node | None" = None
+    first: "Node | None" = None
+    second: "Node | None" = None
 
 
 @dataclass(frozen=True)
@@ -109,15 +109,16 @@ class Mixture:
         return {name: Fraction(weight, total) for name, weight in self.weights}
 
     @cached_property
-    def _root(self) -> _Node:
-        heap = [(w, order, _Node(w, name)) for order, (name, w) in enumerate(self.weights)]
+    def root(self) -> Node:
+        """The tree of splits."""
+        heap = [(w, order, Node(w, name)) for order, (name, w) in enumerate(self.weights)]
         heapq.heapify(heap)
         order = len(heap)
         while len(heap) > 1:
             light, _, second = heapq.heappop(heap)
             heavy, _, first = heapq.heappop(heap)
             weight = light + heavy
-            node = _Node(weight, "", Split(Fraction(heavy, weight)), first, second)
+            node = Node(weight, "", Split(Fraction(heavy, weight)), first, second)
             heapq.heappush(heap, (weight, order, node))
             order += 1
         return heap[0][2]
@@ -128,7 +129,7 @@ class Mixture:
         Args:
             position: counted from 0; any size.
         """
-        node, index = self._root, position
+        node, index = self.root, position
         while node.split is not None:
             is_first, index = node.split.at(index)
             child = node.first if is_first else node.second
@@ -139,7 +140,7 @@ class Mixture:
     def counts(self, length: int) -> dict[str, int]:
         """Return how many of the first `length` positions belong to each source."""
         found: dict[str, int] = {}
-        pending = [(self._root, length)]
+        pending = [(self.root, length)]
         while pending:
             node, count = pending.pop()
             if node.split is None:

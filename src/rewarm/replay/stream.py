@@ -7,11 +7,15 @@ number; batch sizes, ranks and budgets only decide which positions are asked for
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 from rewarm.replay.ledger import Count
 from rewarm.replay.mixture import Mixture, Split
 from rewarm.replay.permutation import Permutation, derive_key
+
+_permutation = lru_cache(maxsize=256)(Permutation)
+"""Permutations that are asked for at one position after the other, with the keys of their rounds."""
 
 
 class Draw(NamedTuple):
@@ -73,10 +77,23 @@ class Tape:
         source, place = self.data.at(position)
         if self.shuffle_seed is None:
             return source, place
-        first = self.data.starts.get(source, 0) + self.data.mixture.counts(self.data.begin)[source]
-        key = derive_key(self.shuffle_seed, self.name, source, lap)
-        shuffled = Permutation(self.data.counts(self.length)[source], key)(place - first)
-        return source, first + shuffled
+        first, order = self.reshuffled(source, lap)
+        return source, first + order(place - first)
+
+    def reshuffled(self, source: str, lap: int) -> tuple[int, Permutation]:
+        """Return the first place of a source that was read, and the order of what was read in a lap."""
+        assert self.shuffle_seed is not None, "a tape without a seed is replayed as it was read"
+        first, length = self._read[source]
+        return first, _permutation(length, derive_key(self.shuffle_seed, self.name, source, lap))
+
+    @cached_property
+    def _read(self) -> dict[str, tuple[int, int]]:
+        """First place and number of the sequences that were read of each source."""
+        before, read = self.data.mixture.counts(self.data.begin), self.data.counts(self.length)
+        return {
+            source: (self.data.starts.get(source, 0) + before[source], length)
+            for source, length in read.items()
+        }
 
     def counts(self, length: int) -> dict[str, int]:
         """Return how many of the first `length` replayed sequences come from each source."""
@@ -137,11 +154,12 @@ class Stream:
     """The replay, if any."""
     begin: int = 0
     """Position at which the stage begins: above 0 where it goes on with another stage's data."""
-    _split: Split = field(init=False, repr=False, compare=False)
+    split: Split = field(init=False, repr=False, compare=False)
+    """What is replayed (its first stream) and what is new."""
 
     def __post_init__(self) -> None:
         share = self.replay.share if self.replay else Fraction(0)
-        object.__setattr__(self, "_split", Split(share))
+        object.__setattr__(self, "split", Split(share))
 
     def since(self, position: int) -> "Stream":
         """Return what follows after so many sequences; its position n is this one's k + n."""
@@ -149,7 +167,7 @@ class Stream:
 
     def at(self, position: int) -> Draw:
         """Return the sequence to read at a position, counted from 0."""
-        is_replayed, index = self._split.at(self.begin + position)
+        is_replayed, index = self.split.at(self.begin + position)
         if not is_replayed or self.replay is None:
             source, place = self.new.at(index)
             return Draw(source, place, False)
@@ -163,13 +181,13 @@ class Stream:
 
     def new_data(self) -> NewData:
         """Return the new data from where the stage begins, as a later stage may replay it."""
-        return replace(self.new, begin=self.new.begin + self.begin - self._split.count(self.begin))
+        return replace(self.new, begin=self.new.begin + self.begin - self.split.count(self.begin))
 
     def tape_counts(self, length: int) -> dict[str, int]:
         """Return how many of the first `length` sequences come from each tape."""
         if self.replay is None:
             return {}
-        first = self._split.count(self.begin)
+        first = self.split.count(self.begin)
         before = self.replay.mixture.counts(first)
         after = self.replay.mixture.counts(first + self._num_replayed(length))
         return {tape: after[tape] - before[tape] for tape in after}
@@ -181,7 +199,7 @@ class Stream:
         """
         if self.replay is None:
             return {}
-        drawn = self.replay.mixture.counts(self._split.count(self.begin + length))
+        drawn = self.replay.mixture.counts(self.split.count(self.begin + length))
         return {n: tape.cursor + drawn.get(n, 0) for n, tape in self.replay.tapes.items()}
 
     def counts(self, length: int) -> dict[str, Count]:
@@ -209,4 +227,4 @@ class Stream:
         return described
 
     def _num_replayed(self, length: int) -> int:
-        return self._split.count(self.begin + length) - self._split.count(self.begin)
+        return self.split.count(self.begin + length) - self.split.count(self.begin)
