@@ -64,9 +64,15 @@ def contents(folder):
     return [(folder / name).read_bytes() for name in NAMES]
 
 
-def prepare(source, folder, tokenizer, workers=1, seed=7, on_progress=None):
+def prepare(source, folder, tokenizer, workers=1, seed=7, encoder="auto", on_progress=None):
     return prepare_split(
-        source, folder, tokenizer, document_seed=seed, workers=workers, on_progress=on_progress
+        source,
+        folder,
+        tokenizer,
+        document_seed=seed,
+        workers=workers,
+        encoder=encoder,
+        on_progress=on_progress,
     )
 
 
@@ -197,12 +203,13 @@ def test_workers_are_counted_from_one(tmp_path, texts, tokenizer):
 
 
 def test_a_tokenizer_file_that_changes_under_way_is_refused(tmp_path, texts, sentences, tokenizer):
+    """It matters to the reference alone, whose processes load the file each."""
     path = tmp_path / "tokenizer.json"
     shutil.copy(tokenizer.path, path)
     moved = train_tokenizer(sentences(30, 9), vocabulary=280, path=path)
     shutil.copy(tokenizer.path, path)
     with pytest.raises(DataError, match="changed while it was in use"):
-        prepare(Texts(texts), tmp_path / "store", moved, workers=2)
+        prepare(Texts(texts), tmp_path / "store", moved, workers=2, encoder="reference")
 
 
 def test_a_folder_that_another_process_prepares_is_refused(tmp_path, texts, tokenizer):

@@ -20,7 +20,7 @@ CHUNK_BYTES = 1000
 PIECE_CHARACTERS = 300
 NAMES = ("tokens.bin", "tokens.idx", "manifest.json")
 
-# Arguments: root, tokenizer, folder, workers, then what is to happen and when.
+# Arguments: root, tokenizer, folder, workers, encoder, then what is to happen and when.
 SCRIPT = """
 import multiprocessing, os, resource, signal, sys, time
 from pathlib import Path
@@ -33,7 +33,7 @@ from rewarm.errors import RewarmError
 def main():
     # A shell may have started the tests in the background, where SIGINT is ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    root, tokenizer, folder, workers, event, when = sys.argv[1:]
+    root, tokenizer, folder, workers, encoder, event, when = sys.argv[1:]
     prepare.CHUNK_BYTES, pieces.PIECE_CHARACTERS = 1000, 300
     renames = reports = 0
 
@@ -57,7 +57,7 @@ def main():
     try:
         prepare.prepare_split(
             TextFiles(("a.jsonl",), Path(root)), Path(folder), load_tokenizer(Path(tokenizer)),
-            document_seed=7, workers=int(workers), on_progress=wait,
+            document_seed=7, workers=int(workers), encoder=encoder, on_progress=wait,
         )
     except RewarmError as error:
         print(error)
@@ -116,8 +116,8 @@ def test_encoders_pieces_and_processes_do_not_change_the_bytes(
     assert prepare(root, tmp_path, tokenizer, workers, encoder) == undisturbed
 
 
-def start(root, folder, tokenizer, workers, event, when):
-    arguments = (root, tokenizer.path, folder, workers, event, when)
+def start(root, folder, tokenizer, workers, event, when, encoder="tiktoken"):
+    arguments = (root, tokenizer.path, folder, workers, encoder, event, when)
     return subprocess.Popen(
         [sys.executable, str(root / "script.py"), *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": str(Path(rewarm.__file__).parents[1])},
@@ -169,7 +169,7 @@ def test_a_kill_before_any_rename_leads_to_the_same_bytes(tmp_path, root, tokeni
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at /proc")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_no_worker_outlives_a_stop(tmp_path, root, tokenizer, undisturbed, number):
-    process = start(root, tmp_path, tokenizer, 2, "wait", 3)
+    process = start(root, tmp_path, tokenizer, 2, "wait", 3, "reference")
     assert process.stdout is not None
     workers = [int(pid) for pid in process.stdout.readline().split()]
     assert len(workers) == 2
@@ -184,12 +184,26 @@ def test_no_worker_outlives_a_stop(tmp_path, root, tokenizer, undisturbed, numbe
     assert prepare(root, tmp_path, tokenizer) == undisturbed
 
 
-@pytest.mark.parametrize(("workers", "limit_bytes"), [(1, 300), (2, 300), (1, 2_000)])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_threads_end_with_a_stop(tmp_path, root, tokenizer, undisturbed, number):
+    process = start(root, tmp_path, tokenizer, 2, "wait", 3)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "\n"  # it has no other processes
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == -number
+    assert prepare(root, tmp_path, tokenizer) == undisturbed
+
+
+@pytest.mark.parametrize(
+    ("workers", "encoder", "limit_bytes"),
+    [(1, "tiktoken", 300), (2, "tiktoken", 300), (2, "reference", 300), (1, "tiktoken", 2_000)],
+)
 def test_a_full_disk_is_an_error_that_the_next_run_mends(
-    tmp_path, root, tokenizer, undisturbed, workers, limit_bytes
+    tmp_path, root, tokenizer, undisturbed, workers, encoder, limit_bytes
 ):
-    """A limit below the size of a chunk, in both kinds of run, and one below that of the tokens."""
-    process = start(root, tmp_path, tokenizer, workers, "limit", limit_bytes)
+    """A limit below the size of a chunk, in all kinds of run, and one below that of the tokens."""
+    process = start(root, tmp_path, tokenizer, workers, "limit", limit_bytes, encoder)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 7, errors
     assert "tokens.bin: cannot write" in output or "chunk-00000000: cannot write" in output

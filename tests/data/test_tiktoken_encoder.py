@@ -13,7 +13,7 @@ from rewarm.data.documents import Document
 from rewarm.data.encoders import _hard_cases, choose_encoder, make_encoder
 from rewarm.data.split_patterns import GPT_2, LLAMA_3, QWEN_2
 from rewarm.data.tiktoken_encoder import tiktoken_encoder
-from rewarm.data.tokenizer import load_tokenizer
+from rewarm.data.tokenizer import END_OF_TEXT, load_tokenizer
 from rewarm.errors import DataError
 
 TEXT = "the rate of it's   the\n\n\tgrün über 1234 don't!! 日本 the the rate rate " * 20
@@ -56,10 +56,10 @@ KINDS = {
 
 @pytest.fixture(scope="module")
 def load(tmp_path_factory):
-    def from_content(content):
+    def from_content(content, end_of_text=END_OF_TEXT):
         path = tmp_path_factory.mktemp("loaded") / "tokenizer.json"
         path.write_text(json.dumps(content), encoding="utf-8")
-        return load_tokenizer(path)
+        return load_tokenizer(path, end_of_text)
 
     return from_content
 
@@ -92,6 +92,25 @@ def assert_same(reference, text):
 )
 def test_any_text_has_the_ids_of_the_reference(reference, text):
     assert_same(reference, text.encode(errors="ignore").decode())
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    texts=st.lists(
+        st.lists(
+            st.one_of(
+                st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5),
+                st.sampled_from(
+                    ["the", "rate", *SPACES, "#ab", "\n", "\u0301", "e\u0301", "'s", " " * 20_000]
+                ),
+            )
+        ).map("".join)
+    )
+)
+def test_texts_that_are_encoded_together_have_the_ids_of_each(reference, texts):
+    """Whatever a text ends with and the next begins with; empty ones too."""
+    fast, expected = make_encoder(reference, "tiktoken").encode(texts), reference.encode(texts)
+    assert [ids.tolist() for ids in fast] == [ids.tolist() for ids in expected]
 
 
 def test_hard_cases_have_the_ids_of_the_reference(reference):
@@ -152,6 +171,19 @@ def test_an_entry_that_merging_does_not_reach_is_refused(load):
     content["model"]["vocab"] |= {"xy": size, "qx": size + 1, "qxy": size + 2}
     with pytest.raises(DataError, match="merging the bytes of 'qxy'"):
         tiktoken_encoder(load(content))
+
+
+def test_an_end_of_text_that_merging_makes_is_refused(load):
+    """The split gives no text this token whole, so loading it finds nothing wrong."""
+    content = json.loads(json.dumps(KINDS["gpt 2"]))
+    vocabulary = content["model"]["vocab"]
+    content["model"]["merges"] += [["a", "."]]
+    content["added_tokens"][0]["content"] = "a."
+    content["model"]["vocab"] = {
+        "a." if entry == "<|endoftext|>" else entry: number for entry, number in vocabulary.items()
+    }
+    with pytest.raises(DataError, match="is also that of a text"):
+        tiktoken_encoder(load(content, "a."))
 
 
 def test_the_choice_compares_the_text_itself(load, monkeypatch):

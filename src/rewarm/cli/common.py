@@ -37,7 +37,7 @@ Runs = Annotated[Path, typer.Option(help="Folder of the run folders.")]
 Prepared = Annotated[
     Path | None, typer.Option(help="Folder of the tokens.  [default: prepared/<campaign>]")
 ]
-Workers = Annotated[int, typer.Option(min=1, help="Processes that encode text.")]
+Workers = Annotated[int, typer.Option(min=1, help="Threads or processes that encode.")]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda.  [default: cuda if there is one]")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.  [default: all cores]")]
 NumRanks = Annotated[

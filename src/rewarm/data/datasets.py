@@ -170,7 +170,7 @@ def prepare_campaign(  # noqa: PLR0913 - keyword-only, and each is an option of 
         campaign: the campaign.
         root: folder that the campaign's paths are relative to.
         prepared: folder to put tokens in.
-        workers: processes that encode.
+        workers: threads or processes that encode.
         encoder: which encoder to use; the tokens do not depend on it.
         shard: the one shard of all training text to make. Validation text is small and is made
             whole with the first.

@@ -1,4 +1,9 @@
-"""Encodes chunks of text, in this process or in others."""
+"""Encodes chunks of text: tiktoken in threads, the reference in other processes.
+
+tiktoken works on a whole chunk outside of Python, so threads are as fast as processes and need
+neither a start nor copies of text and tokenizer. The reference hands out its ids as Python lists,
+which one thread at a time can take.
+"""
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache, partial
@@ -7,7 +12,7 @@ from pathlib import Path
 
 from rewarm.data.chunks import ChunkCounts, ChunkText, encode_chunk
 from rewarm.data.encoders import EncoderName, make_encoder
-from rewarm.data.pool import applied
+from rewarm.data.pool import applied, applied_by_threads
 from rewarm.data.tokenizer import Tokenizer, load_tokenizer
 from rewarm.errors import DataError
 
@@ -19,9 +24,10 @@ def encode_chunks(
 
     Args:
         chunks: read as far ahead as the workers need, two for each.
-        tokenizer: the reference; each worker loads its file and checks the fingerprint.
+        tokenizer: the reference; each process loads its file and checks the fingerprint.
         encoder: what encodes.
-        workers: processes; 1 encodes in this one, the reference with threads of its own.
+        workers: threads or processes; 1 encodes in this thread, the reference with threads of its
+            own.
 
     Raises:
         DataError: the encoder has other ids than the reference.
@@ -30,15 +36,18 @@ def encode_chunks(
     """
     if workers < 1:
         raise DataError(f"{workers} workers can do nothing; give 1 or more.")
+    encode = partial(encode_chunk, tokenizer, make_encoder(tokenizer, encoder))
     chunks = iter(chunks)
     first = list(islice(chunks, 2))
     chunks = chain(first, chunks)
     # Starting processes takes longer than encoding a single chunk.
     if workers == 1 or len(first) < 2:
-        for chunk in chunks:
-            yield encode_chunk(tokenizer, make_encoder(tokenizer, encoder), chunk)
+        yield from map(encode, chunks)
         return
-    identity = (tokenizer.path, tokenizer.end_of_text_token, tokenizer.fingerprint, encoder)
+    if encoder == "tiktoken":
+        yield from applied_by_threads(encode, chunks, workers)
+        return
+    identity = (tokenizer.path, tokenizer.end_of_text_token, tokenizer.fingerprint)
     yield from applied(
         partial(_encode_in_worker, identity),
         chunks,
@@ -48,15 +57,10 @@ def encode_chunks(
     )
 
 
-_Identity = tuple[Path, str, str, EncoderName]
-"""Of an encoder: the tokenizer's file, its end of text, its fingerprint, and which encoder."""
-
-
-def _encode_in_worker(identity: _Identity, chunk: ChunkText) -> ChunkCounts:
-    """Encode a chunk in a worker."""
-    *same, encoder = identity
-    tokenizer = _same_tokenizer(*same)
-    return encode_chunk(tokenizer, make_encoder(tokenizer, encoder), chunk)
+def _encode_in_worker(identity: tuple[Path, str, str], chunk: ChunkText) -> ChunkCounts:
+    """Encode a chunk with the reference, in another process."""
+    tokenizer = _same_tokenizer(*identity)
+    return encode_chunk(tokenizer, tokenizer, chunk)
 
 
 @lru_cache(maxsize=1)

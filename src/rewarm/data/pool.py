@@ -1,7 +1,8 @@
-"""A function applied to many things by other processes, in bounded memory and in order.
+"""A function applied to many things by other processes or threads, in bounded memory and in order.
 
 The processes are spawned, never forked. They end when this process closes its end of a pipe, and
-the system closes it when this process dies in whatever way: none of them outlives it.
+the system closes it when this process dies in whatever way: none of them outlives it. Threads start
+at once and share what is loaded, but work side by side only while they are outside of Python.
 """
 
 import os
@@ -9,7 +10,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -52,14 +53,8 @@ def applied(
         initializer=_start_worker,
         initargs=(reader, begin, begin_with),
     )
-    waiting: deque[Future[_Result]] = deque()
     try:
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) >= workers * _WAITING_PER_WORKER:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        yield from _in_order(pool, work, items, workers)
         pool.shutdown()
     except BrokenProcessPool as error:
         raise RewarmError(if_killed) from error
@@ -67,6 +62,36 @@ def applied(
         writer.close()
         pool.shutdown(cancel_futures=True)
         reader.close()
+
+
+def applied_by_threads(
+    work: Callable[[_Item], _Result], items: Iterable[_Item], workers: int
+) -> Iterator[_Result]:
+    """Yield what a function returns for each item, in their order.
+
+    Args:
+        work: what the threads do, all of them at the same time.
+        items: read as far ahead as the threads need, two for each.
+        workers: threads, at least 1.
+    """
+    pool = ThreadPoolExecutor(workers)
+    try:
+        yield from _in_order(pool, work, items, workers)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _in_order(
+    pool: Executor, work: Callable[[_Item], _Result], items: Iterable[_Item], workers: int
+) -> Iterator[_Result]:
+    """Yield the results in the order of the items, with some of them under way."""
+    waiting: deque[Future[_Result]] = deque()
+    for item in items:
+        waiting.append(pool.submit(work, item))
+        if len(waiting) >= workers * _WAITING_PER_WORKER:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def _start_worker(

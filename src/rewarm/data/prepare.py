@@ -69,7 +69,7 @@ def prepare_split(  # noqa: PLR0913 - keyword-only, and each is an option of its
         folder: where the store goes; made if it is missing.
         tokenizer: what encodes the text.
         document_seed: what the documents' order is drawn with, in [0, 2⁶⁴).
-        workers: processes that encode; 1 encodes in this one.
+        workers: threads or processes that encode; 1 encodes in this thread.
         encoder: which encoder to use; the ids do not depend on it.
         on_encoder: told which is used, if there is anything to encode.
         rejects: how many bad rows may be left out, and where they are counted; none if not given.
@@ -275,7 +275,7 @@ def _chunks(
             read_bytes=read_bytes,
         )
 
-    is_cuttable = can_be_cut(json.loads(tokenizer.backend.to_str()))
+    is_cuttable = can_be_cut(tokenizer.content)
     for piece in cut_documents(read_documents(source, rejects), can_be_cut=is_cuttable):
         contents.append(piece.text.encode())
         ends.append(piece.ends)

@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,11 @@ class Tokenizer:
     backend: tokenizers.Tokenizer = field(repr=False, compare=False)
     """The library's tokenizer, set up to take text as text."""
 
+    @cached_property
+    def content(self) -> dict[str, Any]:
+        """The `tokenizer.json` as the library writes it: whole, and in one spelling."""
+        return json.loads(self.backend.to_str())
+
     def encode(self, texts: Sequence[str]) -> list[NDArray[Any]]:
         """Return the ids of each text, without an end of text.
 
@@ -69,7 +75,7 @@ class Tokenizer:
 
 
 def load_tokenizer(path: Path, end_of_text: str = END_OF_TEXT) -> Tokenizer:
-    """Load a `tokenizer.json`.
+    """Load a `tokenizer.json`; the one that was loaded last is not parsed again.
 
     Truncation and padding that it asks for are switched off: they would change the text.
 
@@ -81,13 +87,21 @@ def load_tokenizer(path: Path, end_of_text: str = END_OF_TEXT) -> Tokenizer:
         DataError: it cannot be read, has no such token, or would not give the same ids each time.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        content = json.loads(text)
-        backend = _backend(text)
+        return _loaded(path, path.read_text(encoding="utf-8"), end_of_text)
     except OSError as error:
         raise DataError(
             f"{path}: cannot be read ({error.strerror}). Name a tokenizer.json, or train one."
         ) from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is not a tokenizer.json: {error}.") from error
+
+
+@lru_cache(maxsize=1)
+def _loaded(path: Path, text: str, end_of_text: str) -> Tokenizer:
+    """Return the tokenizer of a file with this text."""
+    try:
+        content = json.loads(text)
+        backend = _backend(text)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: is not a tokenizer.json: {error}.") from error
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))

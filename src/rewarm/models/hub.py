@@ -8,14 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from huggingface_hub import constants, snapshot_download
-from huggingface_hub.errors import (
-    GatedRepoError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
-
 from rewarm.campaign import LoadedCampaign
 from rewarm.campaign.hub import (
     CONFIG,
@@ -148,6 +140,15 @@ def _settle(commits: dict[str, str], name: str, root: Path) -> None:
 
 def _download(name: HubName, place: Path, files: Sequence[str]) -> Path:
     """Get files of a model of the hub, and turn what goes wrong into what to do."""
+    # Here, since a campaign that names nothing on the hub does not need it.
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
     try:
         with storage_errors(Path(constants.HF_HUB_CACHE), 0):
             # Said here as well: without it some versions ask the hub although they were forbidden to.

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
-import fsspec.core
-
 from rewarm.data.documents import MissingTextError
 from rewarm.data.sources.formats import KNOWN, kind_of
 from rewarm.errors import DataError
@@ -127,6 +125,8 @@ def _at_address(pattern: str) -> list[SourceFile]:
             f"an address of {scheme}:// has a password in it, which would be kept with the tokens."
             " Give the password as the file system's package takes it from the environment."
         )
+    import fsspec.core  # here, since files on this machine do not need it
+
     try:
         system, path = fsspec.core.url_to_fs(pattern)
     except ImportError as error:
