@@ -9,9 +9,14 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import torch
 
 
 def memory_map(path: str, length: int, batch: int, _folder: str, workers: int) -> Iterable:
@@ -34,22 +39,28 @@ def memory_map(path: str, length: int, batch: int, _folder: str, workers: int) -
     )
 
 
+def _windows(path: str, length: int, numbers: range) -> "torch.Tensor":
+    """Return neighbouring windows end to end, as int32."""
+    import torch
+
+    tokens = np.memmap(path, np.uint16, "r")
+    windows = [tokens[n * length : n * length + length + 1] for n in numbers]
+    return torch.from_numpy(np.concatenate(windows).astype(np.int32))
+
+
 def litdata(path: str, length: int, batch: int, folder: str, workers: int) -> Iterable:
     """Return litdata's loader over its token chunks of 64 MB, shuffled."""
     import litdata as ld
-    import torch
 
     place = Path(folder) / "litdata"
     if not place.exists():
-        tokens = np.memmap(path, np.uint16, "r")
-        count = (len(tokens) - 1) // length
-        item = length + 1
+        count = (Path(path).stat().st_size // 2 - 1) // length
         ld.optimize(
-            fn=lambda n: torch.from_numpy(tokens[n * length : n * length + item].astype(np.int32)),
-            inputs=list(range(count)),
+            fn=partial(_windows, path, length),  # workers are sent it, so it cannot be local
+            inputs=[range(first, min(first + 64, count)) for first in range(0, count, 64)],
             output_dir=str(place),
-            chunk_size=item * 8192,
-            item_loader=ld.TokensLoader(block_size=item),
+            chunk_size=(length + 1) * 8192,
+            item_loader=ld.TokensLoader(block_size=length + 1),
             num_workers=1,
         )
     data = ld.StreamingDataset(
