@@ -10,7 +10,7 @@ from rewarm.cli.common import Device, Prepared, Threads, app, new_console
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rewarm.evaluation.evaluate import FileKind
+    from rewarm.evaluation.evaluate import Battery, FileKind
 
 
 @app.command()
@@ -60,6 +60,16 @@ def evaluate(
     german_prompts: Annotated[
         bool, typer.Option("--german-prompts", help="Continue the paper's five German prompts.")
     ] = False,
+    harness: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TASK", help="Of lm-evaluation-harness; also paper_en, paper_de, triviaqa_de."
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the harness's data.  [default: the hub of Hugging Face]"),
+    ] = None,
     stage: Annotated[str | None, typer.Option(help="Of a run: the stage.")] = None,
     arm: Annotated[str | None, typer.Option(help="Its arm, if the stage differs.")] = None,
     at: Annotated[str | None, typer.Option(help="Where in it.  [default: last checkpoint]")] = None,
@@ -68,7 +78,7 @@ def evaluate(
         Path, typer.Option(help="Folder of the results, one inside for each model.")
     ] = Path("evaluations"),
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Take the first N rows of each file.")
+        int | None, typer.Option(min=1, help="Take the first N items of each task.")
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Texts read at once.")] = 8,
     context: Annotated[
@@ -83,7 +93,7 @@ def evaluate(
     threads: Threads = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
-    """Measure models: bits per byte, multiple choice, free answers; nothing is downloaded."""
+    """Measure models: bits per byte, multiple choice, free answers, lm-evaluation-harness's tasks."""
     from rewarm.engine.world import current_world
     from rewarm.errors import CampaignError
     from rewarm.evaluation.evaluate import Settings as EvaluationSettings
@@ -105,7 +115,9 @@ def evaluate(
         "generate": _named_files("--generate", generate),
     }
     _check_models(models, out, stage=stage, of_stage=(arm, at, prepared))
-    tasks = read_tasks(files, german_prompts=german_prompts, limit=limit)
+    battery = _harness(harness or [], data, limit)
+    others = battery.names if battery else ()
+    tasks = read_tasks(files, german_prompts=german_prompts, limit=limit, others=others)
     world = current_world(device, threads)
     done = []
     for place in models:
@@ -120,7 +132,13 @@ def evaluate(
         with show_evaluation(new_console(), model.name) as on_progress:
             done.append(
                 evaluate_model(
-                    model, tasks, folder, world=world, settings=settings, on_progress=on_progress
+                    model,
+                    tasks,
+                    folder,
+                    world=world,
+                    settings=settings,
+                    on_progress=on_progress,
+                    battery=battery,
                 )
             )
         new_console().print(f"wrote {folder}", markup=False, soft_wrap=True)
@@ -176,6 +194,25 @@ def _check_models(
             raise CampaignError(
                 f"two models are called {name!r}, and results go by names; give one of them another --out"
             )
+
+
+def _harness(names: list[str], data: Path | None, limit: int | None) -> "Battery | None":
+    """Return the tasks of lm-evaluation-harness, if there are any."""
+    from importlib.util import find_spec
+
+    from rewarm.errors import CampaignError
+
+    if not names:
+        if data is not None:
+            raise CampaignError(f"--data {data}: is of --harness, which is not given")
+        return None
+    if find_spec("lm_eval") is None:
+        raise CampaignError(
+            "--harness: lm-evaluation-harness is not installed. Install it with: pip install 'rewarm[eval]'"
+        )
+    from rewarm.evaluation.harness.measuring import battery
+
+    return battery(names, data, limit)
 
 
 def _named_files(option: str, given: list[str] | None) -> "Mapping[str, str]":

@@ -7,10 +7,10 @@ exact test of McNemar; the p-values of all tasks are adjusted together (Holm).
 from collections.abc import Sequence
 
 from rewarm.errors import MismatchError
-from rewarm.evaluation.items import AnswerItem, Item, QuestionItem
+from rewarm.evaluation.items import Item
 from rewarm.evaluation.metrics import METRICS, Measured, measure, measure_difference
 from rewarm.evaluation.results import MetricRecord, Results, TaskRecord, metric_record
-from rewarm.evaluation.statistics import LEVEL, holm, mcnemar, p_value, smallest_visible
+from rewarm.evaluation.statistics import LEVEL, Estimate, holm, mcnemar, p_value, smallest_visible
 from rewarm.runs.records import Record
 
 
@@ -75,7 +75,8 @@ def compare_results(first: Results, second: Results) -> Comparison:
     for task in shared:
         _check_same(task, others[task.name])
         pairs.append((first.of(task.name), second.of(task.name)))
-    p_values = [_p_value(a, b) for a, b in pairs]
+    headlines = [task.metrics[0].metric for task in shared]
+    p_values = [_p_value(*pair, each) for pair, each in zip(pairs, headlines, strict=True)]
     return Comparison(
         first=first.record.model.name,
         second=second.record.model.name,
@@ -86,7 +87,7 @@ def compare_results(first: Results, second: Results) -> Comparison:
                 p_value=p,
                 adjusted_p_value=adjusted,
                 is_significant=adjusted < 1 - LEVEL,
-                differences=_differences(*pair),
+                differences=_differences(*pair, task.metrics[0].metric),
             )
             for task, pair, p, adjusted in zip(shared, pairs, p_values, holm(p_values), strict=True)
         ],
@@ -108,26 +109,27 @@ def _check_same(task: TaskRecord, other: TaskRecord) -> None:
             )
 
 
-def _p_value(first: Sequence[Item], second: Sequence[Item]) -> float:
+def _p_value(first: Sequence[Item], second: Sequence[Item], headline: str) -> float:
     """Return the p-value of the headline."""
-    match first[0]:
-        case QuestionItem() | AnswerItem():
-            (headline, *_) = METRICS[type(first[0])]
-            return mcnemar(
-                [bool(headline.numerator(item)) for item in first],
-                [bool(headline.numerator(item)) for item in second],
-            )
-        case _:
-            return p_value(measure_difference(first, second)[0].estimate)
-
-
-def _differences(first: Sequence[Item], second: Sequence[Item]) -> list[Difference]:
-    return [
-        _difference(a, b, d)
-        for a, b, d in zip(
-            measure(first), measure(second), measure_difference(first, second), strict=True
+    (metric,) = (each for each in METRICS[type(first[0])] if each.name == headline)
+    if metric.is_yes_or_no:
+        return mcnemar(
+            [bool(metric.numerator(item)) for item in first],
+            [bool(metric.numerator(item)) for item in second],
         )
-    ]
+    return p_value(_of(measure_difference(first, second), headline))
+
+
+def _of(measured: Sequence[Measured], metric: str) -> Estimate:
+    """Return a metric over all items."""
+    return next(each.estimate for each in measured if each.metric == metric)
+
+
+def _differences(first: Sequence[Item], second: Sequence[Item], headline: str) -> list[Difference]:
+    pairs = zip(measure(first), measure(second), measure_difference(first, second), strict=True)
+    found = [_difference(*each) for each in pairs]
+    first_of_all = next(each for each in found if each.difference.metric == headline)
+    return [first_of_all, *(each for each in found if each is not first_of_all)]
 
 
 def _difference(first: Measured, second: Measured, difference: Measured) -> Difference:

@@ -19,7 +19,6 @@ from rewarm.evaluation.metrics import measure
 from rewarm.evaluation.model import Evaluated
 from rewarm.evaluation.results import (
     EvaluationRecord,
-    Kind,
     ModelRecord,
     TaskRecord,
     metric_record,
@@ -37,12 +36,24 @@ OnProgress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Battery:
+    """Somebody else's tasks."""
+
+    ask: Callable[[Reader, OnProgress], Sequence[tuple[TaskRecord, Sequence[Item]]]]
+    """Puts a model through them, and returns what came out of each."""
+    names: Sequence[str]
+    """Of the tasks."""
+    versions: Mapping[str, str]
+    """Of the libraries that they come from."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """What to ask of every model."""
 
     name: str
     """As it was given."""
-    kind: Kind
+    kind: FileKind | Literal["prompts"]
     """What is asked."""
     file: str | None
     """Where the rows are."""
@@ -66,7 +77,11 @@ _READERS = {"documents": read_documents, "questions": read_questions, "generate"
 
 
 def read_tasks(
-    files: Mapping[FileKind, Mapping[str, str]], *, german_prompts: bool, limit: int | None
+    files: Mapping[FileKind, Mapping[str, str]],
+    *,
+    german_prompts: bool,
+    limit: int | None,
+    others: Sequence[str] = (),
 ) -> list[Task]:
     """Read and check the rows of all tasks, before any model is loaded.
 
@@ -74,6 +89,7 @@ def read_tasks(
         files: by kind (`documents`, `questions`, `generate`) the file of each task by name.
         german_prompts: whether the paper's German prompts are a task too.
         limit: how many rows of each file to take, the first ones; None takes all.
+        others: names of what else is asked.
 
     Raises:
         CampaignError: there is no task, or two have one name.
@@ -88,15 +104,16 @@ def read_tasks(
             )
     if german_prompts:
         found.append(_german_prompts())
-    names = [task.name for task in found]
+    names = [*(task.name for task in found), *others]
     for name in names:
         if names.count(name) > 1:
             raise CampaignError(
                 f"two tasks are called {name!r}; results go by names, so rename one"
             )
-    if not found:
+    if not names:
         raise CampaignError(
-            "nothing is asked of the models; give --documents, --questions, --generate or --german-prompts"
+            "nothing is asked of the models; give --documents, --questions, --generate, --german-prompts or "
+            "--harness"
         )
     return found
 
@@ -121,6 +138,7 @@ def evaluate(
     world: World,
     settings: Settings,
     on_progress: OnProgress,
+    battery: Battery | None = None,
 ) -> tuple[EvaluationRecord, list[Item]]:
     """Put a model through tasks and write the results.
 
@@ -131,6 +149,7 @@ def evaluate(
         world: where to run.
         settings: how.
         on_progress: told after each batch.
+        battery: what else to ask, after the tasks.
 
     Returns:
         What was written: the results and the items.
@@ -157,6 +176,9 @@ def evaluate(
         found = _items(reader, task, partial(on_progress, task.name))
         items += found
         records.append(_task_record(task, found))
+    for other, found in battery.ask(reader, on_progress) if battery else ():
+        items += found
+        records.append(other)
     packed = packed_items(items)
     record = EvaluationRecord(
         model=_model_record(evaluated),
@@ -167,7 +189,7 @@ def evaluate(
         device=world.device.type,
         answer_tokens=tasks.ANSWER_TOKENS,
         prompt_tokens=tasks.PROMPT_TOKENS,
-        versions=versions(),
+        versions=versions() | dict(battery.versions if battery else {}),
         items_sha256=hashlib.sha256(packed).hexdigest(),
     )
     write_results(out, record, packed)

@@ -1,5 +1,6 @@
 """One record for each item that was measured: a line of `items.jsonl.gz`. Comparisons pair them by id."""
 
+import math
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
@@ -73,7 +74,8 @@ class QuestionItem(Record):
         return self.bytes[self.answer] + 1
 
     def _is_right_for_each(self, lengths: Sequence[int]) -> bool:
-        each = [nats / length for nats, length in zip(self.nats, lengths, strict=True)]
+        pairs = zip(self.nats, lengths, strict=True)
+        each = [nats / length if length else math.inf for nats, length in pairs]
         return _least(each) == self.answer
 
 
@@ -93,6 +95,20 @@ class AnswerItem(Record):
     """Whether the beginning of the context was not read."""
 
 
+class ShareItem(Record):
+    """How far an item counts as right, where that is not yes or no, or more than one choice is right."""
+
+    kind: Literal["share"] = "share"
+    task: str
+    """Name of the task."""
+    id: str
+    """Of the item."""
+    share: float
+    """From 0, wrong, to 1, right."""
+    truncated: bool
+    """Whether the beginning of the context was not read."""
+
+
 class PromptItem(Record):
     """How a model goes on from a prompt."""
 
@@ -107,7 +123,7 @@ class PromptItem(Record):
     """What the model added."""
 
 
-Item = DocumentItem | QuestionItem | AnswerItem | PromptItem
+Item = DocumentItem | QuestionItem | AnswerItem | ShareItem | PromptItem
 """An item of any kind."""
 
 ITEM: TypeAdapter[Item] = TypeAdapter(Annotated[Item, Field(discriminator="kind")])

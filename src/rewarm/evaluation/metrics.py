@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rewarm.evaluation.items import AnswerItem, DocumentItem, Item, QuestionItem
+from rewarm.evaluation.items import AnswerItem, DocumentItem, Item, QuestionItem, ShareItem
 from rewarm.evaluation.statistics import Estimate, macro_average, ratio, wilson
 
 _BITS = 1 / math.log(2)
@@ -65,6 +65,9 @@ METRICS: dict[type[Item], tuple[Metric, ...]] = {
         ),
     ),
     AnswerItem: (_right("exact_match", lambda item: item.right),),
+    ShareItem: (
+        Metric(name="right_share", numerator=lambda item: item.share, denominator=lambda _: 1),
+    ),
 }
 """What is measured on each kind of item; the first one is a task's headline."""
 

@@ -17,7 +17,7 @@ from rewarm.evaluation.metrics import Measured
 from rewarm.runs.files import read_record, write_bytes, write_record
 from rewarm.runs.records import Record
 
-Kind = Literal["documents", "questions", "generate", "prompts"]
+Kind = Literal["documents", "questions", "generate", "shares", "prompts"]
 """What a task asks of a model."""
 
 
@@ -40,6 +40,17 @@ class MetricRecord(Record):
     """Items that it rests on."""
 
 
+class HarnessRecord(Record):
+    """How lm-evaluation-harness asks a task."""
+
+    version: str
+    """Of the task, as the harness counts."""
+    shots: int
+    """Examples before each question."""
+    members: list[str]
+    """The tasks of the harness that it is made of."""
+
+
 class TaskRecord(Record):
     """A task and what came out."""
 
@@ -50,13 +61,15 @@ class TaskRecord(Record):
     file: str | None
     """Where its rows are; None for built-in prompts."""
     data_sha256: str
-    """Of the file, or of the prompts."""
+    """Of the file, or of the prompts; of a task of the harness of all that the model is asked."""
     items: int
     """How many were taken, the first ones."""
     truncated: int
     """Items whose context's beginning was not read."""
     metrics: list[MetricRecord]
     """The headline first."""
+    harness: HarnessRecord | None = None
+    """Of a task of lm-evaluation-harness."""
 
 
 class ModelRecord(Record):

@@ -36,22 +36,33 @@ _PUNCTUATION = str.maketrans("", "", string.punctuation + "‘’´`")
 def read_all(
     reader: Reader, documents: Sequence[Document], task: str, on_done: OnDone
 ) -> list[DocumentItem]:
-    """Return the log-likelihood of each document, in windows (`document_requests`)."""
-    windows = [
-        list(document_requests(reader.tokenizer, each.text, reader.context_length))
-        for each in documents
-    ]
-    scores = iter(_scores(reader, [request for each in windows for request in each], on_done))
+    """Return the log-likelihood of each document."""
+    read = read_texts(reader, [each.text for each in documents], on_done)
     return [
         DocumentItem(
             task=task,
             id=document.id,
             domain=document.domain,
-            nats=-math.fsum(next(scores).log_likelihood for _ in requests),
+            nats=nats,
             bytes=len(document.text.encode()),
-            tokens=sum(len(request.continuation) for request in requests),
+            tokens=tokens,
         )
-        for document, requests in zip(documents, windows, strict=True)
+        for document, (nats, tokens) in zip(documents, read, strict=True)
+    ]
+
+
+def read_texts(reader: Reader, texts: Sequence[str], on_done: OnDone) -> list[tuple[float, int]]:
+    """Return -ln p of each text in nats, read in windows (`document_requests`), and how many tokens it has."""
+    windows = [
+        list(document_requests(reader.tokenizer, text, reader.context_length)) for text in texts
+    ]
+    scores = iter(score_all(reader, [request for each in windows for request in each], on_done))
+    return [
+        (
+            -math.fsum(next(scores).log_likelihood for _ in requests),
+            sum(len(request.continuation) for request in requests),
+        )
+        for requests in windows
     ]
 
 
@@ -71,8 +82,8 @@ def choose_all(
         f"{task}, {each.id}, choice {n}" for each in questions for n in range(len(each.choices))
     ]
     for name, request in zip(names, requests, strict=True):
-        _check_length(name, len(request.continuation), reader.context_length)
-    pairs = iter(zip(requests, _scores(reader, requests, on_done), strict=True))
+        check_length(name, len(request.continuation), reader.context_length)
+    pairs = iter(zip(requests, score_all(reader, requests, on_done), strict=True))
     items: list[QuestionItem] = []
     for question in questions:
         own = [next(pairs) for _ in question.choices]
@@ -94,7 +105,7 @@ def choose_all(
 def answer_all(reader: Reader, asks: Sequence[Ask], task: str, on_done: OnDone) -> list[AnswerItem]:
     """Return how the model answers each question, and whether that is one of the right answers."""
     stops = [ask.stop for ask in asks]
-    said = _go_on(reader, [ask.context for ask in asks], ANSWER_TOKENS, stops, on_done)
+    said = go_on_from(reader, [ask.context for ask in asks], ANSWER_TOKENS, stops, on_done)
     return [
         AnswerItem(
             task=task,
@@ -111,7 +122,7 @@ def continue_all(
     reader: Reader, prompts: Sequence[str], task: str, on_done: OnDone
 ) -> list[PromptItem]:
     """Return how the model continues each prompt."""
-    said = _go_on(reader, prompts, PROMPT_TOKENS, [() for _ in prompts], on_done)
+    said = go_on_from(reader, prompts, PROMPT_TOKENS, [() for _ in prompts], on_done)
     return [
         PromptItem(task=task, id=str(number), prompt=prompt, continuation=found.text)
         for number, (prompt, found) in enumerate(zip(prompts, said, strict=True), start=1)
@@ -132,17 +143,19 @@ def normalised(answer: str) -> str:
     return " ".join(word for word in words if word not in _ARTICLES) or " ".join(lower.split())
 
 
-def _scores(reader: Reader, requests: Sequence[Request], on_done: OnDone) -> list[Score]:
+def score_all(reader: Reader, requests: Sequence[Request], on_done: OnDone) -> list[Score]:
+    """Return the score of each request; see `score`."""
     return score(reader, requests, _Counter(len(requests), on_done))
 
 
-def _go_on(
+def go_on_from(
     reader: Reader,
     texts: Sequence[str],
     num_tokens: int,
     stops: Sequence[Sequence[str]],
     on_done: OnDone,
 ) -> list[Continuation]:
+    """Return how the model goes on from each text; see `go_on`."""
     contexts = [encode_context(reader.tokenizer, text) for text in texts]
     counter = _Counter(len(texts), on_done)
     return go_on(reader, contexts, num_tokens=num_tokens, stops=stops, on_done=counter)
@@ -161,7 +174,17 @@ class _Counter:
         self.on_done(self.done, self.total)
 
 
-def _check_length(name: str, tokens: int, context_length: int) -> None:
+def check_length(name: str, tokens: int, context_length: int) -> None:
+    """Refuse a continuation that cannot be scored.
+
+    Args:
+        name: of it, for the message.
+        tokens: how many it has.
+        context_length: tokens that the model reads at once.
+
+    Raises:
+        DataError: it has none, or more than are read at once.
+    """
     if tokens == 0:
         raise DataError(
             f"{name}: has no token of its own; the tokenizer joins it with the context, so nothing is left to "
