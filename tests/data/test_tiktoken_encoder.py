@@ -18,6 +18,8 @@ from rewarm.errors import DataError
 
 TEXT = "the rate of it's   the\n\n\tgrün über 1234 don't!! 日本 the the rate rate " * 20
 SPACES = [" " * count for count in range(2, 6)]
+# Sources refuse NUL, and the fast encoder is not made for it.
+ANY_CHARACTERS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5)
 
 
 def byte_level(pattern, normalizer=None, added=()):
@@ -82,7 +84,7 @@ def assert_same(reference, text):
 @given(
     text=st.lists(
         st.one_of(
-            st.text(max_size=5),
+            ANY_CHARACTERS,
             st.sampled_from(
                 ["the", "rate", "of it's", "grün", "#ab", *SPACES, "\n", "\r", "'S", "12"]
             ),
@@ -91,7 +93,7 @@ def assert_same(reference, text):
     ).map("".join)
 )
 def test_any_text_has_the_ids_of_the_reference(reference, text):
-    assert_same(reference, text.encode(errors="ignore").decode())
+    assert_same(reference, text)
 
 
 @settings(deadline=None, max_examples=100)
@@ -99,7 +101,7 @@ def test_any_text_has_the_ids_of_the_reference(reference, text):
     texts=st.lists(
         st.lists(
             st.one_of(
-                st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5),
+                ANY_CHARACTERS,
                 st.sampled_from(
                     ["the", "rate", *SPACES, "#ab", "\n", "\u0301", "e\u0301", "'s", " " * 20_000]
                 ),

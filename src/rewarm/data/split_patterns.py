@@ -28,6 +28,7 @@ _LETTER = (
 )
 # Behind a letter and before white space; or behind a line feed that stands alone, before a letter.
 _BORDER = re.compile(rf"(?<=[{_LETTER}])(?=[ \n])|(?<=\S\n)(?=[{_LETTER}])")
+_LOOK_AHEAD = r"\s+(?!\S)"
 _FIRST_WINDOW = 1 << 10
 
 
@@ -58,6 +59,19 @@ def split_pattern(content: Mapping[str, Any]) -> str | None:
             return pattern if pattern in {GPT_2, LLAMA_3, QWEN_2} else None
         case _:
             return None
+
+
+def in_two_groups(pattern: str) -> str:
+    r"""Return one of the patterns of this module, written so that tiktoken matches it faster.
+
+    It means the same. tiktoken's regular expressions try the alternatives next to a look-ahead one by
+    one; those in a group without one are a single search of a finite automaton.
+
+    >>> in_two_groups(GPT_2).endswith(r"|(?:\s+(?!\S)|\s+)")
+    True
+    """
+    before, look_ahead, behind = pattern.partition(_LOOK_AHEAD)
+    return f"(?:{before.removesuffix('|')})|(?:{look_ahead}{behind})"
 
 
 def can_be_cut(content: Mapping[str, Any]) -> bool:

@@ -21,7 +21,7 @@ import tiktoken
 from numpy.typing import NDArray
 
 from rewarm.data.index import token_dtype
-from rewarm.data.split_patterns import split_pattern
+from rewarm.data.split_patterns import in_two_groups, split_pattern
 from rewarm.data.tokenizer import Tokenizer
 from rewarm.errors import DataError
 
@@ -122,7 +122,7 @@ def tiktoken_encoder(tokenizer: Tokenizer) -> TiktokenEncoder:
         tokenizer=tokenizer,
         _encoding=tiktoken.Encoding(
             "rewarm",
-            pat_str=pattern,
+            pat_str=in_two_groups(pattern),
             mergeable_ranks={_as_bytes(entry): rank for entry, rank in ranks.items()},
             special_tokens={_BORDER: len(ranks)},
         ),
