@@ -6,8 +6,10 @@ Colours of text, grid and background are left to the page, which sets them for l
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 
+from rewarm.report.curves import drawn
 from rewarm.report.lineage import arms_of
 from rewarm.report.loading import Run
 from rewarm.report.styles import SHARED, ArmStyle
@@ -111,6 +113,25 @@ def label_places(points: Sequence[tuple[float, float]], labels: Sequence[str]) -
         chosen.append(side)
         boxes.append(candidates[side])
     return chosen
+
+
+def leave_room(figure: go.Figure, points: Sequence[tuple[float, float]]) -> None:
+    """Widen the axes so that labels beside the outer points fit.
+
+    Args:
+        figure: changed in place.
+        points: in data units.
+    """
+    for axis, room in ((0, 0.22), (1, 0.16)):
+        values = [point[axis] for point in points]
+        if not values:
+            continue
+        extent = max(values) - min(values) or max(abs(max(values)), 0.01) * 0.2
+        span = drawn(np.array([min(values) - room * extent, max(values) + room * extent]))
+        if axis == 0:
+            figure.update_xaxes(range=span)
+        else:
+            figure.update_yaxes(range=span)
 
 
 def _scaled(values: list[float]) -> list[float]:
