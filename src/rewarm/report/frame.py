@@ -87,7 +87,11 @@ def stage_label(run: Run, folder: str) -> str:
     return printable(name if len(namesakes) == 1 else folder)
 
 
-def label_places(points: Sequence[tuple[float, float]], labels: Sequence[str]) -> list[str]:
+def label_places(
+    points: Sequence[tuple[float, float]],
+    labels: Sequence[str],
+    obstacles: Sequence[tuple[float, float]] = (),
+) -> list[str]:
     """Choose for the label of each point a side where it covers no earlier label and no point.
 
     Widths are those of a narrow screen, so that wide ones have room. Where no side is free, the one that
@@ -96,17 +100,21 @@ def label_places(points: Sequence[tuple[float, float]], labels: Sequence[str]) -
     Args:
         points: in data units.
         labels: as drawn.
+        obstacles: what else is drawn, without a label.
 
     >>> label_places([(0.0, 0.0), (0.0, 0.01), (1.0, 1.0)], ["a", "b", "c"])
     ['bottom center', 'top center', 'top center']
     """
     scaled = list(
-        zip(*(_scaled([point[axis] for point in points]) for axis in (0, 1)), strict=True)
+        zip(
+            *(_scaled([point[axis] for point in (*points, *obstacles)]) for axis in (0, 1)),
+            strict=True,
+        )
     )
     dots = [(x - 0.01, y - 0.02, x + 0.01, y + 0.02) for x, y in scaled]
     boxes: list[tuple[float, float, float, float]] = []
     chosen: list[str] = []
-    for place, ((x, y), label) in enumerate(zip(scaled, labels, strict=True)):
+    for place, ((x, y), label) in enumerate(zip(scaled[: len(points)], labels, strict=True)):
         others = [*boxes, *dots[:place], *dots[place + 1 :]]
         candidates = {side: _box(x, y, len(label), side) for side in _PLACES}
         side = min(_PLACES, key=lambda s: sum(_overlap(candidates[s], other) for other in others))
