@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -118,14 +119,20 @@ def machine() -> dict[str, str]:
 
 def write(name: str, title: str, sections: Mapping[str, tuple[str, list[Result]]]) -> None:
     """Print the tables, and write them and every single rate to `results/NAME.md` and `.json`."""
+    tables = {heading: text for heading, (text, _) in sections.items()}
+    rates = {heading: [asdict(r) for r in results] for heading, (_, results) in sections.items()}
+    write_page(name, title, tables, rates)
+
+
+def write_page(name: str, title: str, tables: Mapping[str, str], rates: Mapping[str, Any]) -> None:
+    """Print tables, and write them and what they were made from to `results/NAME.md` and `.json`."""
     facts = machine()
     lines = [f"# {title}", "", ", ".join(f"{key} {value}" for key, value in facts.items()), ""]
-    for heading, (text, _) in sections.items():
+    for heading, text in tables.items():
         lines += [f"## {heading}", "", text, ""]
     page = "\n".join(lines)
     print(page)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.md").write_text(page)
-    rates = {heading: [asdict(r) for r in results] for heading, (_, results) in sections.items()}
     content = {"machine": facts, "rates": rates}
     (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
