@@ -16,7 +16,7 @@ from rewarm.runs.records import OverlapRecord
 
 
 def train_folder(prepared: Path, source: str) -> Path:
-    """Return where the training tokens of a source lie if they are its own (`Campaign.token_owner`)."""
+    """Return where the training tokens of a source lie if they are its own (`Campaign.token_owners`)."""
     return prepared / source / "train"
 
 
@@ -27,8 +27,9 @@ def validation_folder(prepared: Path, dataset: str) -> Path:
 
 def train_places(campaign: Campaign, root: Path, prepared: Path) -> dict[str, Path]:
     """Return where the training tokens of each source are: a folder, or a manifest."""
+    owners = campaign.token_owners()
     return {
-        source: train_folder(prepared, campaign.token_owner(source))
+        source: train_folder(prepared, owners[source])
         if text.train_tokens is None
         else root / text.train_tokens
         for source, (text, _) in campaign.leaves().items()
