@@ -102,6 +102,12 @@ def test_a_suite_is_run_judged_and_found_finished(place, tmp_path):
     assert "(same-data.svg)" in page
     assert page.count("| **undecided** |") == done.out.count("| **undecided** |") == 2
     assert (tmp_path / "same-data.svg").read_text().startswith("<svg")
+    html = (tmp_path / "suites.html").read_bytes()
+    assert html == (place / "runs" / "suites.html").read_bytes()
+    assert b"Of 2 claims in 1 suite 2 are undecided, over 1 seed at tier small." in html
+    alone = rewarm("suite", "page", tmp_path / "same-data.json", "--out", tmp_path / "alone.html")
+    assert alone.code == 0, alone.err
+    assert (tmp_path / "alone.html").read_bytes() == html
 
 
 def test_a_run_that_fails_does_not_end_the_others(place, tmp_path):

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from rewarm.data.prepare import prepare_split
-from rewarm.data.shards import ShardNumber, merge_shards, shard_folder
+from rewarm.data.shards import ShardNumber, check_merged, merge_shards, shard_folder
 from rewarm.data.sources.text_files import TextFiles
 from rewarm.data.split_report import read_report
 from rewarm.data.store import TokenStore
@@ -81,6 +81,16 @@ def test_the_order_of_the_work_does_not_change_the_bytes(source, folder, tokeniz
     assert len(files) > 9
     for file in files:
         assert (folder / file).read_bytes() == (tmp_path / "other" / file).read_bytes()
+
+
+def test_shards_that_wait_to_be_merged_are_told(source, folder, tokenizer):
+    check_merged(folder)
+    prepare(source, folder, tokenizer, (2,))
+    with pytest.raises(DataError, match=r"shard-00002-of-00003 first.*--merge 3"):
+        check_merged(folder)
+    prepare(source, folder, tokenizer)
+    merge(source, folder, tokenizer)
+    check_merged(folder)
 
 
 def test_more_shards_than_files_are_refused(source, folder, tokenizer):

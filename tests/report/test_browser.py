@@ -7,10 +7,12 @@ import json
 import re
 import shutil
 import subprocess
+from html import unescape
 
 import pytest
 from tests.report.conftest import NASTY, write_realistic
 
+from rewarm.report.html import document
 from rewarm.report.page import write_report
 
 BROWSER = next(
@@ -43,6 +45,25 @@ def opened(page, folder, *options):
     return done.stdout, console, asked
 
 
+def copied(page, folder):
+    """Return what the button below each table copies. The policy is taken off, to press them from here."""
+    press = (
+        "<script>(async () => { const found = [];"
+        "Object.defineProperty(navigator, 'clipboard', {value: {writeText: async (t) => found.push(t)}});"
+        "for (const details of document.querySelectorAll('details')) details.open = true;"
+        "for (const button of document.querySelectorAll('button.copy')) button.click();"
+        "const shown = document.body.appendChild(document.createElement('pre'));"
+        "shown.id = 'found'; shown.textContent = JSON.stringify(found); })()</script>"
+    )
+    html = page.read_text(encoding="utf-8")
+    html = re.sub('<meta http-equiv="Content-Security-Policy"[^>]*>', "", html, count=1)
+    test = folder / "pressed.html"
+    test.write_text(html.replace("</body>", press + "</body>"), encoding="utf-8")
+    dom, console, _ = opened(test, folder)
+    assert console == []
+    return json.loads(unescape(re.search('<pre id="found">(.*?)</pre>', dom).group(1)))
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("browser")
@@ -65,6 +86,22 @@ def test_it_is_drawn_on_a_phone_and_in_the_dark(page, folder):
     dom, console, _ = opened(page, folder, "--window-size=390,840", "--force-dark-mode")
     assert "js-plotly-plot" in dom
     assert console == []
+
+
+def test_every_table_can_be_copied(page, folder):
+    tables = copied(page, folder)
+    assert len(tables) == page.read_text(encoding="utf-8").count("<table")
+    assert tables[0].splitlines()[0].startswith("arm,replay,")
+    assert len({len(line.split(",")) for line in tables[0].splitlines()}) == 1
+
+
+def test_a_name_that_is_copied_is_no_formula(folder):
+    page = folder / "names.html"
+    cells = ("=1+1", '@a"b', "+x", "-0.5", "-", "+0.1 to +0.2")
+    row = "".join(f"<td>{cell}</td>" for cell in cells)
+    frame = '{% extends "frame.html.j2" %}{% block body %}' + f"<table><tr>{row}</tr></table>"
+    page.write_text(document(frame + "{% endblock %}", {}), encoding="utf-8")
+    assert copied(page, folder) == ['\'=1+1,"\'@a""b",\'+x,-0.5,-,+0.1 to +0.2\r\n']
 
 
 def test_what_a_run_is_called_or_says_does_not_run(folder):

@@ -11,7 +11,8 @@ import pytest
 
 from rewarm.errors import CampaignError
 from rewarm.report import plots
-from rewarm.report.page import figure_json, write_report
+from rewarm.report.html import figure_json
+from rewarm.report.page import write_report
 from rewarm.report.styles import arm_styles
 from rewarm.report.tables import read_run
 from rewarm.runs.files import write_record

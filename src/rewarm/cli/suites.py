@@ -1,4 +1,4 @@
-"""Verbs of suites: suite list, run, report, grid."""
+"""Verbs of suites: suite list, run, report, page, grid."""
 
 import shlex
 import subprocess
@@ -19,6 +19,7 @@ from rewarm.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from rewarm.suites.results import SuiteResult
     from rewarm.suites.runs import Place, SuiteRun
     from rewarm.suites.suite import Suite
     from rewarm.suites.tier import Tier
@@ -43,6 +44,8 @@ AsCommands = Annotated[
     bool, typer.Option("--list", help="Write the campaign files and print one command for each.")
 ]
 
+PAGE = "suites.html"
+"""Name of the page where none is asked for."""
 _STOPPED = (130, 75, -2, -15)
 """Exit codes of a training that a signal has stopped."""
 
@@ -82,8 +85,8 @@ def run_suites(
         _print_commands(first, rest, place)
         return
     failed = [run.name for run in (*first, *rest) if not _carry_out(run.arguments(place))]
-    for suite in _suites(names):
-        _report(suite, sized, numbers, place, None)
+    found = [(suite, _report(suite, sized, numbers, place, None)) for suite in _suites(names)]
+    _write_page(found, place.runs / PAGE)
     _exit_if(failed)
 
 
@@ -94,7 +97,7 @@ def report_suites(
     seeds: Seeds = "1,2,3",
     runs: SuiteRuns = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for NAME.md, NAME.json and NAME.svg.")
+        Path | None, typer.Option(help="Folder for suites.html, NAME.md, NAME.json and NAME.svg.")
     ] = None,
 ) -> None:
     """Say what the finished runs of suites show, whatever is finished."""
@@ -102,8 +105,23 @@ def report_suites(
 
     sized = read_tier(tier)
     place = _place(sized, runs, None, None)
-    for suite in _suites(names):
-        _report(suite, sized, _seeds(seeds), place, out)
+    found = [(suite, _report(suite, sized, _seeds(seeds), place, out)) for suite in _suites(names)]
+    if out is not None:
+        _write_page(found, out / PAGE)
+
+
+@suite_app.command("page")
+def page(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Results: NAME.json.")],
+    out: Annotated[Path, typer.Option(help="The page.")] = Path(PAGE),
+) -> None:
+    """Write the page of suites from their results alone, wherever they were run."""
+    from rewarm.runs.files import read_record
+    from rewarm.suites.catalogue import find_suite
+    from rewarm.suites.results import SuiteResult
+
+    results = [read_record(file, SuiteResult) for file in files]
+    _write_page([(find_suite(result.suite), result) for result in results], out)
 
 
 @suite_app.command("grid")
@@ -198,7 +216,8 @@ def _exit_if(failed: list[str]) -> None:
 
 def _report(
     suite: "Suite", tier: "Tier", seeds: list[int], place: "Place", out: Path | None
-) -> None:
+) -> "SuiteResult | None":
+    """Print what a suite came to and write it down; None if nothing is finished."""
     from rewarm.runs.files import write_bytes, write_record
     from rewarm.suites.collecting import suite_result
     from rewarm.suites.figure import suite_figure
@@ -207,7 +226,7 @@ def _report(
     result = suite_result(suite, tier, seeds, place)
     if result is None:
         typer.echo(f"{suite.name}: no arm is finished under {place.runs}", err=True)
-        return
+        return None
     text = result_text(suite, result)
     new_console(error=False).print(text, markup=False, soft_wrap=True)
     if out is not None:
@@ -216,3 +235,10 @@ def _report(
         write_bytes(out / f"{suite.name}.md", with_figure.encode())
         write_record(out / f"{suite.name}.json", result)
         write_bytes(out / f"{suite.name}.svg", suite_figure(result).encode())
+    return result
+
+
+def _write_page(found: "list[tuple[Suite, SuiteResult | None]]", out: Path) -> None:
+    from rewarm.suites.page import write_page
+
+    typer.echo(f"wrote {write_page(found, out)}", err=True)

@@ -41,7 +41,7 @@ from rewarm.data.prepared import (
 )
 from rewarm.data.progress import Progress
 from rewarm.data.rejects import Rejects, is_over
-from rewarm.data.shards import ShardNumber, merge_shards, shard_folder
+from rewarm.data.shards import ShardNumber, check_merged, merge_shards, shard_folder
 from rewarm.data.source_reader import WindowStore
 from rewarm.data.sources.text_files import TextFiles
 from rewarm.data.split_report import read_report
@@ -130,7 +130,7 @@ def prepare_campaign(  # noqa: PLR0913 - keyword-only, and each is an option of 
         commits: the commit that a name of the hub stands for, where that is settled.
 
     Raises:
-        DataError: text that cannot be read, an empty dataset.
+        DataError: text that cannot be read, an empty dataset, shards that are not merged.
         MismatchError: tokens that exist were made from something else, or with more rows left out.
         StorageError: the disk is full.
     """
@@ -174,6 +174,7 @@ def _work(
             continue
         folder = split_folder(prepared, split)
         if shard is None or (split.side == "validation" and shard.number == 1):
+            check_merged(folder)
             yield split, split.source, folder
         elif split.side == "train":
             yield split, split.source.part(*shard), shard_folder(folder, shard)

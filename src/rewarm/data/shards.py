@@ -55,6 +55,22 @@ def shard_folder(folder: Path, shard: ShardNumber) -> Path:
     return folder / f"shard-{shard.number:05d}-of-{shard.of:05d}"
 
 
+def check_merged(folder: Path) -> None:
+    """Check that no shards wait in the folder of a split: preparing it whole would do their work again.
+
+    Raises:
+        DataError: there are shards, and no manifest over them.
+    """
+    shards = sorted(folder.glob("shard-*-of-*"))
+    if not shards or (folder / MANIFEST).exists():
+        return
+    of = int(shards[0].name.rpartition("-")[2])
+    raise DataError(
+        f"{folder}: holds shards that are not put together, {shards[0].name} first; preparing all of the text"
+        f" would do their work again. Run `rewarm prepare --merge {of}`, or delete them."
+    )
+
+
 def merge_shards(
     source: TextSource, folder: Path, tokenizer: Tokenizer, *, document_seed: int, of: int
 ) -> Manifest:

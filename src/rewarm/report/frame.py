@@ -6,8 +6,10 @@ Colours of text, grid and background are left to the page, which sets them for l
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 
+from rewarm.report.curves import drawn
 from rewarm.report.lineage import arms_of
 from rewarm.report.loading import Run
 from rewarm.report.styles import SHARED, ArmStyle
@@ -85,7 +87,11 @@ def stage_label(run: Run, folder: str) -> str:
     return printable(name if len(namesakes) == 1 else folder)
 
 
-def label_places(points: Sequence[tuple[float, float]], labels: Sequence[str]) -> list[str]:
+def label_places(
+    points: Sequence[tuple[float, float]],
+    labels: Sequence[str],
+    obstacles: Sequence[tuple[float, float]] = (),
+) -> list[str]:
     """Choose for the label of each point a side where it covers no earlier label and no point.
 
     Widths are those of a narrow screen, so that wide ones have room. Where no side is free, the one that
@@ -94,23 +100,46 @@ def label_places(points: Sequence[tuple[float, float]], labels: Sequence[str]) -
     Args:
         points: in data units.
         labels: as drawn.
+        obstacles: what else is drawn, without a label.
 
     >>> label_places([(0.0, 0.0), (0.0, 0.01), (1.0, 1.0)], ["a", "b", "c"])
     ['bottom center', 'top center', 'top center']
     """
     scaled = list(
-        zip(*(_scaled([point[axis] for point in points]) for axis in (0, 1)), strict=True)
+        zip(
+            *(_scaled([point[axis] for point in (*points, *obstacles)]) for axis in (0, 1)),
+            strict=True,
+        )
     )
     dots = [(x - 0.01, y - 0.02, x + 0.01, y + 0.02) for x, y in scaled]
     boxes: list[tuple[float, float, float, float]] = []
     chosen: list[str] = []
-    for place, ((x, y), label) in enumerate(zip(scaled, labels, strict=True)):
+    for place, ((x, y), label) in enumerate(zip(scaled[: len(points)], labels, strict=True)):
         others = [*boxes, *dots[:place], *dots[place + 1 :]]
         candidates = {side: _box(x, y, len(label), side) for side in _PLACES}
         side = min(_PLACES, key=lambda s: sum(_overlap(candidates[s], other) for other in others))
         chosen.append(side)
         boxes.append(candidates[side])
     return chosen
+
+
+def leave_room(figure: go.Figure, points: Sequence[tuple[float, float]]) -> None:
+    """Widen the axes so that labels beside the outer points fit.
+
+    Args:
+        figure: changed in place.
+        points: in data units.
+    """
+    for axis, room in ((0, 0.22), (1, 0.16)):
+        values = [point[axis] for point in points]
+        if not values:
+            continue
+        extent = max(values) - min(values) or max(abs(max(values)), 0.01) * 0.2
+        span = drawn(np.array([min(values) - room * extent, max(values) + room * extent]))
+        if axis == 0:
+            figure.update_xaxes(range=span)
+        else:
+            figure.update_yaxes(range=span)
 
 
 def _scaled(values: list[float]) -> list[float]:

@@ -1,5 +1,5 @@
 "use strict";
-// Draws the figures from the JSON beside them, in the colours and for the width of the screen.
+// Draws the figures from the JSON beside them, in the colours and for the width of the screen; copies tables.
 (() => {
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const narrow = matchMedia("(max-width: 640px)");
@@ -39,7 +39,7 @@
       if (axis.title) Object.assign(axis.title, { font: { ...copy.font }, standoff: 8 });
     }
     if (narrow.matches) {
-      copy.margin = { ...copy.margin, l: 44, r: 16 };
+      copy.margin = { ...copy.margin, l: Math.min(copy.margin.l, 44), r: Math.min(copy.margin.r, 16) };
       copy.dragmode = false;
     }
     return copy;
@@ -76,7 +76,35 @@
     if (bar.children.length) box.before(bar);
   }
 
+  // As RFC 4180 has it. Names are other people's: a spreadsheet is not to take one for a formula.
+  function csvField(cell) {
+    const text = cell.innerText.trim().replace(/\s+/g, " ").replace(/^(?=[=@]|[+-][^\d.])/, "'");
+    return /[",]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  }
+
+  for (const table of document.querySelectorAll("table")) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "copy";
+    button.textContent = "Copy as CSV";
+    button.setAttribute("aria-live", "polite");
+    button.addEventListener("click", async () => {
+      const rows = [...table.rows].map((row) => [...row.cells].map(csvField).join(","));
+      try {
+        await navigator.clipboard.writeText(rows.join("\r\n") + "\r\n");
+        button.textContent = "Copied";
+      } catch {
+        button.textContent = "The browser does not let this page copy";
+      }
+      setTimeout(() => (button.textContent = "Copy as CSV"), 2000);
+    });
+    (table.closest(".scroll") ?? table).after(button);
+  }
+
   draw();
+  addEventListener("beforeprint", () => {
+    for (const details of document.querySelectorAll("details")) details.open = true;
+  });
   dark.addEventListener("change", draw);
   narrow.addEventListener("change", draw);
 })();

@@ -1,22 +1,10 @@
-"""The report: one HTML file that opens without a network and says the same for the same run, byte for byte.
+"""The report of runs: one HTML file that says the same for the same run, byte for byte."""
 
-Everything in a run folder is treated as other people's text. Three walls keep it from running: the template
-escapes it, figures hold it as JSON in which no tag can end, and the page's policy names its two scripts by
-hash and forbids every other one, and every connection.
-"""
-
-import base64
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 import plotly.graph_objects as go
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from rewarm.errors import CampaignError
 from rewarm.report import plots, sections
@@ -24,12 +12,12 @@ from rewarm.report.arms import arm_rows
 from rewarm.report.audit import StageAudit, replay_audit
 from rewarm.report.curves import LONGEST_POINTS
 from rewarm.report.frame import stage_label
+from rewarm.report.html import Figure, document, drawn_figure, packaged
 from rewarm.report.loading import Run, read_run
 from rewarm.report.overlap import overlap_caption, overlap_columns, overlap_rows
 from rewarm.report.styles import ArmStyle, arm_styles
 from rewarm.report.tables import Headline, headline, trained_tokens
 from rewarm.report.verdict import verdict
-from rewarm.report.wording import change_text, count_text, loss_text, share_text
 from rewarm.runs.files import write_bytes
 
 _CAPTIONS = {
@@ -51,22 +39,12 @@ _TITLES = {
     "mixture": "What was read",
     "throughput": "Throughput",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Figure:
-    """One figure of the page."""
-
-    id: str
-    """Identifier in the page."""
-    title: str
-    """Title."""
-    caption: str
-    """How to read it, in one sentence."""
-    height_px: int
-    """Height to reserve."""
-    json: Markup
-    """Plotly's data and layout, safe inside a script element."""
+_NOTES = {
+    "losses": "Grey stages are shared by several arms. A click in the legend hides or shows an arm, or the "
+    "training loss; a double click in a panel shows its whole range. A curve of more than "
+    f"{LONGEST_POINTS:,} points is cut into equal runs of points, and the lowest and the highest point of "
+    "each run are drawn."
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,42 +136,13 @@ def page(runs: Sequence[Run]) -> str:
         runs: in the order in which they are shown; an arm that occurs in several looks the same in all.
     """
     styles = arm_styles(list(dict.fromkeys(arm for run in runs for arm in run.record.arms)))
-    plotly_script, page_script = get_plotlyjs(), _packaged("page.js")
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    return document(
+        packaged("rewarm.report", "page.html.j2"),
+        {
+            "views": [_view(run, place, styles) for place, run in enumerate(runs)],
+            "rows": {place: arm_rows(run) for place, run in enumerate(runs)},
+        },
     )
-    environment.filters |= {
-        "count": count_text,
-        "loss": loss_text,
-        "change": change_text,
-        "share": share_text,
-    }
-    return environment.from_string(_packaged("page.html.j2")).render(
-        views=[_view(run, place, styles) for place, run in enumerate(runs)],
-        rows={place: arm_rows(run) for place, run in enumerate(runs)},
-        style=Markup(_packaged("page.css")),
-        scripts=[Markup(plotly_script), Markup(page_script)],
-        script_policy=" ".join(_source_hash(script) for script in (plotly_script, page_script)),
-        longest_points=LONGEST_POINTS,
-    )
-
-
-def figure_json(figure: go.Figure) -> Markup:
-    """Return a figure as JSON that is inert inside a script element.
-
-    Args:
-        figure: a figure without numpy arrays in it.
-    """
-    content = figure.to_plotly_json()
-    text = json.dumps(
-        {"data": content["data"], "layout": content["layout"]},
-        sort_keys=True,
-        separators=(",", ":"),
-        allow_nan=False,
-    )
-    for mark in "<>&":
-        text = text.replace(mark, f"\\u{ord(mark):04x}")
-    return Markup(text)
 
 
 def _view(run: Run, place: int, styles: dict[str, ArmStyle]) -> RunView:
@@ -245,23 +194,8 @@ def _figures(run: Run, anchor: str, styles: dict[str, ArmStyle]) -> dict[str, Fi
     if any(stage.throughput for stage in stages):
         drawn["throughput"] = plots.throughput(run, styles)
     return {
-        name: Figure(
-            id=f"{anchor}-{name}",
-            title=_TITLES[name],
-            caption=_CAPTIONS[name],
-            height_px=int(figure.layout.height),
-            json=figure_json(figure),
+        name: drawn_figure(
+            f"{anchor}-{name}", _TITLES[name], _CAPTIONS[name], figure, _NOTES.get(name, "")
         )
         for name, figure in drawn.items()
     }
-
-
-def _packaged(name: str) -> str:
-    """Read a file that lies beside this module."""
-    return files("rewarm.report").joinpath(name).read_text(encoding="utf-8")
-
-
-def _source_hash(script: str) -> str:
-    """Return how a Content-Security-Policy names an inline script."""
-    digest = hashlib.sha256(script.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"

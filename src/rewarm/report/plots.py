@@ -17,6 +17,7 @@ from rewarm.report.frame import (
     TOKENS_HOVER,
     framed,
     label_places,
+    leave_room,
     owner,
     stage_label,
     stage_style,
@@ -60,7 +61,7 @@ def frontier(run: Run, styles: Mapping[str, ArmStyle]) -> go.Figure:
     framed(figure, 430)
     figure.update_xaxes(title={"text": "forgetting on old data, nats per token (less is better)"})
     figure.update_yaxes(title={"text": "adaptation to new data, nats per token"})
-    _leave_room(figure, [point for _, point in points])
+    leave_room(figure, [point for _, point in points])
     return figure
 
 
@@ -101,7 +102,7 @@ def compute(run: Run, styles: Mapping[str, ArmStyle]) -> go.Figure:
     if has_flops:
         figure.update_xaxes(exponentformat="power")
     figure.update_yaxes(title={"text": "average loss, nats per token (less is better)"})
-    _leave_room(figure, points)
+    leave_room(figure, points)
     dearest = max((total for _, total in costs), default=1.0)
     figure.update_xaxes(range=[0, 1.12 * dearest])
     return figure
@@ -147,20 +148,6 @@ def _add_arms(
 def _is_hollow(row: ArmRow) -> bool:
     """Say whether an arm is there to compare with."""
     return row.is_reference or row.is_union
-
-
-def _leave_room(figure: go.Figure, points: list[tuple[float, float]]) -> None:
-    """Widen the axes so that labels beside the outer points fit."""
-    for axis, room in ((0, 0.22), (1, 0.16)):
-        values = [point[axis] for point in points]
-        if not values:
-            continue
-        extent = max(values) - min(values) or max(abs(max(values)), 0.01) * 0.2
-        span = drawn(np.array([min(values) - room * extent, max(values) + room * extent]))
-        if axis == 0:
-            figure.update_xaxes(range=span)
-        else:
-            figure.update_yaxes(range=span)
 
 
 def mixture(run: Run) -> go.Figure:

@@ -1,0 +1,168 @@
+"""The figures of a suite's arms, one function for each: what they keep and learn, and what they cost.
+
+Labels come from result files, so every one passes `figure_text`; see `rewarm.report.plots`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import plotly.graph_objects as go
+
+from rewarm.evaluation.statistics import Estimate, mean
+from rewarm.report.curves import drawn
+from rewarm.report.frame import framed, label_places, leave_room, tokens_axis
+from rewarm.report.styles import ArmStyle
+from rewarm.report.wording import figure_text, list_text
+from rewarm.suites.panels import Panel, SeededArm
+
+_Seeds = tuple[Sequence[float], Sequence[float]]
+"""Across and upwards, for each seed of an arm."""
+
+
+def arms(panel: Panel, styles: Mapping[str, ArmStyle]) -> go.Figure:
+    """Draw the final loss on new data over that on D0, or the arms below each other where all is D0.
+
+    A small point is a seed, a large one the mean.
+
+    Args:
+        panel: the arms.
+        styles: the look of every arm.
+    """
+    if not panel.new:
+        return _one_dataset(panel, styles)
+    figure = go.Figure()
+    points = [(arm.losses(panel.old), arm.losses(panel.new)) for arm in panel.arms]
+    _add_arms(figure, panel, points, styles)
+    framed(figure, 420)
+    leave_room(figure, _seeds(points))
+    figure.update_xaxes(title={"text": _loss_on(panel.old)})
+    figure.update_yaxes(title={"text": _loss_on(panel.new)})
+    return figure
+
+
+def _one_dataset(panel: Panel, styles: Mapping[str, ArmStyle]) -> go.Figure:
+    figure = go.Figure()
+    for place, arm in enumerate(panel.arms):
+        point = (arm.losses(panel.old), [float(place)] * len(arm.seeds))
+        _add_arm(figure, arm, point, styles[arm.label], interval_of="x")
+    framed(figure, 110 + 44 * len(panel.arms))
+    figure.update_xaxes(title={"text": _loss_on(panel.old)})
+    figure.update_yaxes(
+        tickvals=list(range(len(panel.arms))),
+        ticktext=[figure_text(arm.label) for arm in panel.arms],
+        range=[len(panel.arms) - 0.5, -0.5],
+    )
+    return figure
+
+
+def compute(panel: Panel, styles: Mapping[str, ArmStyle]) -> go.Figure:
+    """Draw the average loss over what an update costs, with its 95 % interval over the seeds.
+
+    Args:
+        panel: arms that differ in what they cost.
+        styles: the look of every arm.
+
+    Source: paper Figure 1.
+    """
+    figure = go.Figure()
+    points = [
+        ([cost] * len(arm.seeds), arm.losses(panel.datasets))
+        for arm, cost in zip(panel.arms, panel.costs, strict=True)
+    ]
+    _add_arms(figure, panel, points, styles, interval_of="y")
+    framed(figure, 420)
+    leave_room(figure, [*_seeds(points), *_interval_ends(points)])
+    unit = "training FLOPs" if panel.has_flops else "training tokens"
+    figure.update_xaxes(
+        tokens_axis(f"{unit} of the update"), range=[0, 1.3 * max(panel.costs)], nticks=6
+    )
+    if panel.has_flops:
+        figure.update_xaxes(exponentformat="power")
+    figure.update_yaxes(title={"text": "average loss, nats per token"})
+    return figure
+
+
+def _add_arms(
+    figure: go.Figure,
+    panel: Panel,
+    points: Sequence[_Seeds],
+    styles: Mapping[str, ArmStyle],
+    interval_of: Literal["x", "y"] | None = None,
+) -> None:
+    """Add every arm with its label beside its mean."""
+    means = [(mean(xs).value, mean(ys).value) for xs, ys in points]
+    obstacles = [*_seeds(points), *(_interval_ends(points) if interval_of == "y" else ())]
+    sides = label_places(means, [arm.label for arm in panel.arms], obstacles)
+    for arm, point, side in zip(panel.arms, points, sides, strict=True):
+        _add_arm(figure, arm, point, styles[arm.label], side=side, interval_of=interval_of)
+
+
+def _add_arm(
+    figure: go.Figure,
+    arm: SeededArm,
+    point: _Seeds,
+    style: ArmStyle,
+    *,
+    side: str | None = None,
+    interval_of: Literal["x", "y"] | None = None,
+) -> None:
+    """Add the seeds of an arm, small, and their mean, large."""
+    name = figure_text(arm.label)
+    figure.add_trace(
+        go.Scatter(
+            x=drawn(np.array(point[0])),
+            y=drawn(np.array(point[1])),
+            name=name,
+            customdata=[seed.seed for seed in arm.seeds],
+            mode="markers",
+            marker={"color": style.colour, "symbol": style.symbol, "size": 6, "opacity": 0.55},
+            hovertemplate="%{fullData.name}, seed %{customdata}<br>%{x:.4s}, %{y:.4f}<extra></extra>",
+            showlegend=False,
+        )
+    )
+    x, y = (mean(values) for values in point)
+    figure.add_trace(
+        go.Scatter(
+            x=drawn(np.array([x.value])),
+            y=drawn(np.array([y.value])),
+            error_x=_bar(x, style) if interval_of == "x" else None,
+            error_y=_bar(y, style) if interval_of == "y" else None,
+            name=name,
+            text=[name],
+            mode="markers+text" if side else "markers",
+            textposition=side,
+            cliponaxis=False,
+            marker={"color": style.colour, "symbol": style.symbol, "size": 12},
+            hovertemplate="%{fullData.name}, mean<br>%{x:.4s}, %{y:.4f}<extra></extra>",
+            showlegend=False,
+        )
+    )
+
+
+def interval_bar(half_width: float, colour: str) -> dict[str, Any]:
+    """Return the bar of a 95 % interval around a point."""
+    array = drawn(np.array([half_width]))
+    return {"type": "data", "array": array, "color": colour, "thickness": 2, "width": 5}
+
+
+def _bar(estimate: Estimate, style: ArmStyle) -> dict[str, Any] | None:
+    """Return the interval of a mean; None for one seed."""
+    return (
+        None if estimate.count < 2 else interval_bar(estimate.high - estimate.value, style.colour)
+    )
+
+
+def _interval_ends(points: Sequence[_Seeds]) -> list[tuple[float, float]]:
+    """Return where the intervals of the second coordinate end; one seed has none."""
+    estimates = [(xs[0], mean(ys)) for xs, ys in points if len(ys) > 1]
+    return [(x, y) for x, estimate in estimates for y in (estimate.low, estimate.high)]
+
+
+def _seeds(points: Sequence[_Seeds]) -> list[tuple[float, float]]:
+    return [seed for xs, ys in points for seed in zip(xs, ys, strict=True)]
+
+
+def _loss_on(datasets: Sequence[str]) -> str:
+    names = figure_text(list_text(list(datasets)), longest=60)
+    return f"{'mean ' if len(datasets) > 1 else ''}loss on {names}, nats per token"
