@@ -1,4 +1,4 @@
-"""The peers of `training.py`: each trains the model in FOLDER and prints its rate as JSON.
+"""The peers of `training.py` and `memory.py`: each trains the model in FOLDER and prints its rate as JSON.
 
 python peers_training.py NAME FOLDER LENGTH BATCH STEPS WARM_STEPS PRECISION THREADS
 """
@@ -6,11 +6,12 @@ python peers_training.py NAME FOLDER LENGTH BATCH STEPS WARM_STEPS PRECISION THR
 import json
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
+from resident import resident_bytes
 from transformers import AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments
 
 
@@ -24,6 +25,8 @@ class Work:
     steps: int
     warm_steps: int
     precision: str
+    built_bytes: list[int] = field(default_factory=list[int])
+    """Resident memory after the model was made."""
 
     def windows(self) -> torch.Tensor:
         """Return as many windows as all steps read, (windows, length)."""
@@ -32,8 +35,10 @@ class Work:
         return torch.from_numpy(tokens[: count * self.length].astype(np.int64)).view(count, -1)
 
     def model(self) -> torch.nn.Module:
-        """Return the model in training mode."""
-        return AutoModelForCausalLM.from_pretrained(self.folder / "model").train()
+        """Return the model in training mode, and note how much memory there is in use with it."""
+        made = AutoModelForCausalLM.from_pretrained(self.folder / "model").train()
+        self.built_bytes.append(resident_bytes("VmRSS"))
+        return made
 
     def rate(self, marks: list[float]) -> float:
         """Return tokens per second between the ends of the steps that count."""
@@ -113,4 +118,5 @@ if __name__ == "__main__":
     name, folder, length, batch, steps, warm, precision, threads = sys.argv[1:]
     torch.set_num_threads(int(threads))
     job = Work(Path(folder), int(length), int(batch), int(steps), int(warm), precision)
-    print(json.dumps({"rate": PEERS[name](job)}))
+    found = {"rate": PEERS[name](job), "built_bytes": job.built_bytes}
+    print(json.dumps(found | {"peak_bytes": resident_bytes("VmHWM")}))

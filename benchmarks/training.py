@@ -100,14 +100,37 @@ def set_up(options: argparse.Namespace, folder: Path) -> float:
     return 6.0 * matrices + 12.0 * options.layers * options.width * options.length
 
 
+def train_anew(
+    folder: Path, threads: int, *settings: str, program: tuple[str, ...] = ("-m", "rewarm")
+) -> Path:
+    """Run `rewarm train` on what `set_up` wrote, from the beginning.
+
+    Args:
+        folder: of `set_up`.
+        threads: of torch.
+        settings: values of the campaign to change, as given to `--set`.
+        program: what Python is to run instead of rewarm, with the same arguments.
+
+    Returns:
+        The folder of the stage.
+    """
+    subprocess.run(["rm", "-rf", str(folder / "runs")], check=True)
+    train(folder, threads, *settings, program=program)
+    (stage,) = folder.glob("runs/speed/stages/*")
+    return stage
+
+
+def train(folder: Path, threads: int, *settings: str, program: tuple[str, ...]) -> None:
+    """Run `rewarm train` from where it stands; the arguments are those of `train_anew`."""
+    command = [sys.executable, *program, "train", "campaign.toml", "--prepared", "tokens"]
+    command += ["--device", "cpu", "--threads", str(threads)]
+    command += [word for setting in settings for word in ("--set", setting)]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+
+
 def ours(folder: Path, options: argparse.Namespace) -> float:
     """Run `rewarm train` and return tokens per second of its steps, data wait included."""
-    runs = folder / "runs"
-    subprocess.run(["rm", "-rf", str(runs)], check=True)
-    command = [sys.executable, "-m", "rewarm", "train", "campaign.toml", "--prepared", "tokens"]
-    command += ["--device", "cpu", "--threads", str(options.threads)]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
-    (file,) = runs.glob("speed/stages/*/throughput.jsonl")
+    file = train_anew(folder, options.threads) / "throughput.jsonl"
     records = [json.loads(line) for line in file.read_text().splitlines()]
     counted = [record for record in records if record["step"] > WARM_STEPS]
     seconds = sum(record["seconds"] for record in counted)
@@ -124,20 +147,25 @@ def peer(name: str, folder: Path, options: argparse.Namespace) -> float:
     return float(json.loads(done.stdout.splitlines()[-1])["rate"])
 
 
-def main() -> None:
-    """Measure and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def add_size_options(parser: argparse.ArgumentParser) -> None:
+    """Add what `set_up` needs besides the precision, and how often to measure."""
     parser.add_argument("text", type=Path)
     parser.add_argument("--tokenizer", type=Path)
     parser.add_argument("--vocabulary", type=int, default=4096)
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--length", type=int, default=256)
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--megabytes", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+
+
+def main() -> None:
+    """Measure and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_size_options(parser)
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)

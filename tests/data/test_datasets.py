@@ -8,13 +8,9 @@ import pytest
 from tests.tiny import CAMPAIGN, write_language
 
 from rewarm.campaign import load_campaign
-from rewarm.data.datasets import (
-    bytes_per_token,
-    open_campaign,
-    prepare_campaign,
-    train_manifests,
-)
+from rewarm.data.datasets import open_campaign, prepare_campaign
 from rewarm.data.documents import MissingTextError
+from rewarm.data.prepared import bytes_per_token, train_manifests
 from rewarm.data.split_report import read_report
 from rewarm.errors import DataError, MismatchError
 

@@ -35,7 +35,7 @@ def tiny(tmp_path) -> Tiny:
 
 def test_parts_of_a_text_have_one_owner_and_other_text_another(tiny):
     campaign = campaign_of(tiny, THIRDS).campaign
-    owners = {leaf: campaign.token_owner(leaf) for leaf in campaign.leaves()}
+    owners = campaign.token_owners()
     assert owners == {
         "first": "first",
         "second": "first",

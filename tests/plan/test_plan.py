@@ -3,7 +3,7 @@
 import pytest
 
 from rewarm.plan.cost import cost, saving
-from rewarm.plan.record import run_record
+from rewarm.plan.record import run_record, stage_record
 from rewarm.runs.records import RunRecord, SourceCount
 from rewarm.schedules import Piecewise
 
@@ -331,6 +331,21 @@ def test_branch_points_stay(planned, pieces):
     branch = '[[stage]]\nname = "branch"\nat = "17 steps"\nbudget = "10 steps"\n'
     plan = planned(pieces["pretrain"] + branch, ("[checkpoints]", "[checkpoints]\nkeep = 1"))
     assert cost(plan).checkpoint_bytes == (2 + 1) * 12 * plan.size.parameters
+
+
+@pytest.mark.parametrize(("batches", "share"), [(1, 0.1), (10, 1.0)])
+def test_validation_takes_a_third_of_what_training_on_as_many_tokens_takes(
+    planned, pieces, batches, share
+):
+    """Some batches of each of three datasets every ten steps; the one at step 0 hardly counts."""
+    sequences = ("[evaluation]", f"[evaluation]\nsequences = {batches * 10}")
+    plan = planned(pieces["pretrain"], ('"40 steps"', '"40000 steps"'), sequences)
+    (stage,) = plan.stages
+    found = cost(plan)
+    assert found.evaluation_share == pytest.approx(share, rel=1e-3)
+    assert plan.evaluation_tokens(stage) == found.evaluation_tokens
+    assert found.evaluation_tokens == 4001 * 3 * batches * 10 * 8
+    assert stage_record(plan, stage).evaluation_tokens == found.evaluation_tokens
 
 
 def test_declared_tokens_take_two_bytes_each(planned, pieces):

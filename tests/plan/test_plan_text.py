@@ -39,6 +39,13 @@ def test_it_says_what_will_be_done(planned):
     assert "the given throughput" not in text
 
 
+def test_it_says_what_validation_takes(planned):
+    """Two stages of 40 steps of 80 tokens, 5 validations in each, on 3 datasets of 128 sequences of 8."""
+    tokens = 2 * 5 * 3 * 128 * 8
+    said = f"validation: {tokens:,} tokens in all; it takes {tokens / 3 / 6400:.2%} of the FLOPs of training"
+    assert said in printed(planned())
+
+
 def test_it_says_what_it_takes_at_a_throughput(planned):
     plan = planned()
     assert "at the given throughput: 0.89 hours" in printed(plan, throughput=2.0)

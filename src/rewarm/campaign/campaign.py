@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
+import orjson
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -251,20 +252,26 @@ class Campaign(Table):
             found.update(dataset.leaves(name))
         return found
 
-    def token_owner(self, leaf: str) -> str:
-        """Return whose tokens a part of a text is read from: those of the first that has the same text.
+    def token_owners(self) -> dict[str, str]:
+        """Return whose tokens each text is read from: a part's are those of the first that has the same text.
 
         So parts of one text are parts of the same tokens, and these are prepared once. A whole text has tokens
         of its own.
         """
-        if self.leaves()[leaf][0].part == SourcePart():
-            return leaf
-        wanted = self.identity_of(leaf)
-        return next(name for name in self.leaves() if self.identity_of(name) == wanted)
+        leaves = self.leaves()
+        parts = {leaf for leaf, (text, _) in leaves.items() if text.part != SourcePart()}
+        owners = {leaf: leaf for leaf in leaves}
+        first_with: dict[bytes, str] = {}
+        for leaf, (text, _) in leaves.items() if parts else ():
+            identity = orjson.dumps(self.identity_of(leaf, text), option=orjson.OPT_SORT_KEYS)
+            first = first_with.setdefault(identity, leaf)
+            if leaf in parts:
+                owners[leaf] = first
+        return owners
 
-    def identity_of(self, leaf: str) -> dict[str, Any]:
+    def identity_of(self, leaf: str, text: Text) -> dict[str, Any]:
         """Return what decides the text of a part that is read separately; see `Dataset.identity_of`."""
-        return self.data[leaf.partition("/")[0]].identity_of(self.leaves()[leaf][0])
+        return self.data[leaf.partition("/")[0]].identity_of(text)
 
     def parent_of(self, stage: Stage) -> Stage | None:
         """Return the stage that a stage starts from; None for the base model."""

@@ -5,6 +5,7 @@ keys at the beginning of a line; what is inside an inline table or an array gets
 """
 
 import re
+from collections import Counter
 
 KeyPath = tuple[str | int, ...]
 
@@ -21,6 +22,7 @@ def key_lines(text: str) -> dict[KeyPath, int]:
     3
     """
     found: dict[KeyPath, int] = {}
+    entries: Counter[KeyPath] = Counter()
     table: KeyPath = ()
     closing = ""
     for number, line in enumerate(text.splitlines(), start=1):
@@ -29,7 +31,7 @@ def key_lines(text: str) -> dict[KeyPath, int]:
                 closing = ""
             continue
         if header := _HEADER.fullmatch(line):
-            table = _table_path(found, _parts(header[2]), is_array=header[1] == "[[")
+            table = _table_path(entries, _parts(header[2]), is_array=header[1] == "[[")
             for end in range(1, len(table) + 1):
                 found.setdefault(table[:end], number)
         elif key := _KEY.match(line):
@@ -56,16 +58,20 @@ def _parts(dotted: str) -> tuple[str, ...]:
     return tuple(part.strip("\"'") for part in re.findall(_PART, dotted))
 
 
-def _table_path(found: dict[KeyPath, int], parts: tuple[str, ...], *, is_array: bool) -> KeyPath:
-    """Number the arrays of tables on the way: `[stage.schedule]` belongs to the last `[[stage]]`."""
+def _table_path(entries: Counter[KeyPath], parts: tuple[str, ...], *, is_array: bool) -> KeyPath:
+    """Number the arrays of tables on the way: `[stage.schedule]` belongs to the last `[[stage]]`.
+
+    Args:
+        entries: how many each array has so far; one is added if the header begins another.
+        parts: of the header.
+        is_array: whether it has two brackets.
+    """
     path: KeyPath = ()
     for position, part in enumerate(parts):
         path = (*path, part)
-        entries = sum(1 for key in found if key[:-1] == path and isinstance(key[-1], int))
-        if is_array and position == len(parts) - 1:
-            path = (*path, entries)
-        elif entries:
-            path = (*path, entries - 1)
+        entries[path] += is_array and position == len(parts) - 1
+        if entries[path]:
+            path = (*path, entries[path] - 1)
     return path
 
 

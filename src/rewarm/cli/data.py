@@ -42,7 +42,8 @@ def prepare(
     ] = None,
 ) -> None:
     """Turn a campaign's text into tokens; goes on where it stopped."""
-    from rewarm.data.datasets import bytes_per_token, merge_campaign, open_campaign
+    from rewarm.data.datasets import merge_campaign, open_campaign
+    from rewarm.data.prepared import bytes_per_token
     from rewarm.errors import CampaignError
     from rewarm.models.hub import download
     from rewarm.plan.coding import coding_warnings

@@ -72,7 +72,7 @@ def plan(
 ) -> None:
     """Say what a campaign will do and cost, before it runs; with --ranks, what each rank holds."""
     from rewarm.data.campaign_text import pattern_problems
-    from rewarm.data.datasets import bytes_per_token, measured_overlap, train_manifests
+    from rewarm.data.prepared import bytes_per_token, measured_overlap, train_manifests
     from rewarm.errors import CampaignError
     from rewarm.plan import make_plan
     from rewarm.plan.choice import choose_layouts
@@ -155,13 +155,13 @@ def _print_for_trainer(
     plan: "Plan", trainer: str | None, stage: str | None, arm: str | None, prepared: Path | None
 ) -> None:
     """Print one stage's arguments for another trainer; the notes go to standard error."""
-    from rewarm.data.datasets import (
+    from rewarm.data.given_tokens import pair_prefix
+    from rewarm.data.prepared import (
         tokenizer_path,
         train_manifests,
         train_places,
         validation_places,
     )
-    from rewarm.data.given_tokens import pair_prefix
     from rewarm.errors import CampaignError
     from rewarm.plan.foreign import TokenFiles, find_stage
     from rewarm.plan.megatron import megatron_arguments, megatron_text

@@ -41,9 +41,10 @@ def campaign_text(campaign: Campaign, root: Path) -> Iterator[SplitText]:
         campaign: the campaign.
         root: folder that its paths are relative to.
     """
+    owners = campaign.token_owners()
     for name, dataset in campaign.data.items():
         for split in training_text(name, dataset, root):
-            yield replace(split, owner=campaign.token_owner(split.name))
+            yield replace(split, owner=owners[split.name])
     for name, dataset in campaign.data.items():
         if dataset.validation_tokens is not None:
             continue

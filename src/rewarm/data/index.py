@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rewarm.data.shard_record import token_type
 from rewarm.errors import DataError
 
 _HEADER = struct.Struct("<9sQBQQ")
@@ -39,7 +40,7 @@ def token_dtype(vocabulary: int) -> np.dtype[np.uint16] | np.dtype[np.int32]:
     >>> token_dtype(65_536).name, token_dtype(65_537).name
     ('uint16', 'int32')
     """
-    return np.dtype("<u2") if vocabulary <= 2**16 else np.dtype("<i4")
+    return np.dtype("<u2") if token_type(vocabulary) == "uint16" else np.dtype("<i4")
 
 
 def index_bytes(sequences: int, documents: int) -> int:

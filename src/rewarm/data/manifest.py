@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rewarm.data.index import token_dtype
-from rewarm.data.shard_record import ShardRecord
+from rewarm.data.shard_record import ShardRecord, token_type
 from rewarm.errors import DataError
 
 FORMAT = 2
@@ -65,7 +64,7 @@ class Manifest:
     @property
     def dtype(self) -> str:
         """Type in which ids are given out, whatever the shards store: `uint16` or `int32`."""
-        return token_dtype(self.vocabulary).name
+        return token_type(self.vocabulary)
 
     @property
     def fingerprint(self) -> str:

@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeGuard
 
-import numpy as np
-
 from rewarm.data.files import is_inside, map_plain_file
 from rewarm.data.manifest import (
     FORMAT,
@@ -216,7 +214,7 @@ def _shard_contradictions(shard: ShardRecord, block_bytes: int) -> Iterator[str]
         yield f"{len(shard.files)} files do not make a shard of layout {shard.layout}"
         return
     num_bytes = shard.files[0].num_bytes
-    header_bytes = num_bytes - shard.tokens * np.dtype(shard.dtype).itemsize
+    header_bytes = num_bytes - shard.tokens * INTEGERS[shard.dtype]
     if header_bytes < 0 or (header_bytes > 0 and shard.layout != "npy"):
         yield f"the size of {shard.files[0].name} does not fit `tokens`"
     if len(shard.blocks) != -(-num_bytes // block_bytes):

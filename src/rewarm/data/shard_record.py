@@ -9,8 +9,11 @@ Layout = Literal["megatron", "npy", "flat", "datatrove"]
 
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
-INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
-"""Types in which token ids are stored, little endian."""
+INTEGERS = {
+    **{"uint8": 1, "int8": 1, "uint16": 2, "int16": 2},
+    **{"uint32": 4, "int32": 4, "uint64": 8, "int64": 8},
+}
+"""Types in which token ids are stored, little endian, and the bytes of an id."""
 
 FILES_OF = {
     "megatron": ("tokens", "index"),
@@ -19,6 +22,18 @@ FILES_OF = {
     "datatrove": ("tokens", "index", "metadata"),
 }
 """The files of a layout in their order; the metadata may be missing."""
+
+
+def token_type(vocabulary: int) -> Literal["uint16", "int32"]:
+    """Return the name of the type in which the ids of a vocabulary are stored.
+
+    Args:
+        vocabulary: number of entries; the ids are 0 to vocabulary - 1.
+
+    >>> token_type(65_536), token_type(65_537)
+    ('uint16', 'int32')
+    """
+    return "uint16" if vocabulary <= 2**16 else "int32"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,8 +57,10 @@ class Cost:
 
     tokens: int
     """Tokens trained on, shared stages once."""
+    evaluation_tokens: int
+    """Tokens that the validations read."""
     flops: float
-    """Training FLOPs; 0 while the model's size is not known."""
+    """Training FLOPs, without the validations'; 0 while the model's size is not known."""
     memory_bytes: int | None
     """Estimated memory of training on one rank."""
     checkpoint_bytes: int | None
@@ -69,6 +71,11 @@ class Cost:
     """At the given throughput."""
     price: float | None
     """At the given price per hour."""
+
+    @property
+    def evaluation_share(self) -> float:
+        """FLOPs of the validations over those of training: a forward pass is a third of a training step."""
+        return self.evaluation_tokens / (3 * self.tokens)
 
 
 def cost(
@@ -92,6 +99,7 @@ def cost(
     width = 2 if plan.size is None or plan.size.vocabulary <= 65_536 else 4
     return Cost(
         tokens=tokens,
+        evaluation_tokens=sum(plan.evaluation_tokens(stage) for stage in plan.stages),
         flops=sum(plan.train_flops(stage) for stage in plan.stages),
         memory_bytes=memory,
         checkpoint_bytes=checkpoints,

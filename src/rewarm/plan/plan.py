@@ -63,6 +63,11 @@ class Plan:
         final = range(stage.steps, stage.steps - evaluation.final_steps, -evaluation.final_every)
         return sorted({0, *marks, *final, stage.steps})
 
+    def evaluation_tokens(self, stage: StagePlan) -> int:
+        """Return the tokens that the validations of a stage read, where every dataset has enough of them."""
+        sequences = self.campaign.evaluation.sequences * len(self.datasets)
+        return len(self.evaluation_steps(stage)) * sequences * stage.sequence_length
+
     def checkpoint_steps(self, stage: StagePlan) -> list[int]:
         """Return the steps after which a stage is saved."""
         marks = self._marks(stage, "checkpoints.every", self.campaign.checkpoints.every)

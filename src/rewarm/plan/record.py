@@ -89,6 +89,7 @@ def stage_record(plan: Plan, stage: StagePlan) -> StageRecord:
         schedule_text=in_words(stage.schedule),
         optimizer=stage.stage.optimizer,
         train_flops=plan.train_flops(stage),
+        evaluation_tokens=plan.evaluation_tokens(stage),
     )
 
 

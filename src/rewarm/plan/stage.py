@@ -8,11 +8,13 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import orjson
 
 from rewarm.campaign.campaign import Campaign, Stage, leaf_weights
+from rewarm.campaign.datasets import Text
 from rewarm.campaign.quantities import percent
 from rewarm.errors import CampaignError
 from rewarm.plan.schedules import length_in_steps, make_schedule
@@ -21,6 +23,15 @@ from rewarm.schedules import Piecewise
 
 KEY_FORMAT = 1
 """Part of every key; a change of what a stage means raises it, so that older work is not taken for new."""
+
+
+class _Read(NamedTuple):
+    """What was read so far."""
+
+    tapes: Mapping[str, Tape]
+    """What each stage, and the declared history, read as new data."""
+    reads: Mapping[str, int]
+    """Sequences read of each tape, replays included: its weight in a replay (Eq. 5)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +101,17 @@ class StagePlan:
 
     def ledger(self, steps: int | None = None) -> dict[str, Count]:
         """Return the sequences read from each source from the base model up to a step of this stage."""
-        before = self.parent.ledger(self.start_step) if self.parent else {}
-        return add_counts(before, self.counts(steps))
+        return add_counts(self._ledger_before, self.counts(steps))
+
+    @cached_property
+    def _ledger_before(self) -> dict[str, Count]:
+        """The ledger where this stage begins. Kept, as all stages after this one ask for it."""
+        return self.parent.ledger(self.start_step) if self.parent else {}
+
+    @cached_property
+    def read_before(self) -> "_Read":
+        """What had been read where this stage begins. Kept, as the stages after this one build on it."""
+        return _read_before(self.campaign, self.parent, self.start_step)
 
     def read_as_new(self) -> dict[str, int]:
         """Return the sequences of each source read as new by its end, the declared history included."""
@@ -184,7 +204,8 @@ def _stream(campaign: Campaign, stage: Stage, parent: StagePlan | None, start_st
 
 def _replay(campaign: Campaign, stage: Stage, parent: StagePlan | None, start_step: int) -> Replay:
     """Make the replay of a stage from what its ancestors and the base model have seen."""
-    tapes, weights = _reservoir(campaign, parent, start_step)
+    tapes, reads = _read_before(campaign, parent, start_step)
+    weights = {name: Fraction(count) for name, count in reads.items() if count}
     if stage.replay.weights:
         seen = _seen(campaign, parent, start_step)
         tapes = {f"data:{d}": _dataset_tape(campaign, stage, d, seen) for d in stage.replay.weights}
@@ -212,27 +233,23 @@ def _replay(campaign: Campaign, stage: Stage, parent: StagePlan | None, start_st
     )
 
 
-def _reservoir(
-    campaign: Campaign, parent: StagePlan | None, start_step: int
-) -> tuple[dict[str, Tape], dict[str, Fraction]]:
-    """Return what was read so far as tapes, each weighted by all its reads, replays included (Eq. 5)."""
-    tapes = _history_tapes(campaign)
-    reads = {name: tape.length for name, tape in tapes.items()}
-    upto = start_step
-    ancestors: list[tuple[StagePlan, int]] = []
-    while parent is not None:
-        ancestors.insert(0, (parent, upto * parent.batch_sequences))
-        parent, upto = parent.parent, parent.start_step
-    for ancestor, sequences in ancestors:
-        tapes[ancestor.name] = Tape(ancestor.stream.new_data(), ancestor.stream.num_new(sequences))
-        reads[ancestor.name] = reads.get(ancestor.name, 0) + tapes[ancestor.name].length
-        cursors = ancestor.stream.tape_cursors(sequences)
-        for name, count in ancestor.stream.tape_counts(sequences).items():
-            assert ancestor.stream.replay is not None, "only a replay has tapes"
-            used = ancestor.stream.replay.tapes[name]
-            reads[name] = reads.get(name, 0) + count
-            tapes[name] = Tape(used.data, used.length, cursor=cursors[name])
-    return tapes, {name: Fraction(count) for name, count in reads.items() if count}
+def _read_before(campaign: Campaign, parent: StagePlan | None, start_step: int) -> _Read:
+    """Return what was read up to a step of a stage, from the base model on."""
+    if parent is None:
+        history = _history_tapes(campaign)
+        return _Read(history, {name: tape.length for name, tape in history.items()})
+    before = parent.read_before
+    tapes, reads = dict(before.tapes), dict(before.reads)
+    stream, sequences = parent.stream, start_step * parent.batch_sequences
+    tapes[parent.name] = Tape(stream.new_data(), stream.num_new(sequences))
+    reads[parent.name] = reads.get(parent.name, 0) + tapes[parent.name].length
+    cursors = stream.tape_cursors(sequences)
+    for name, count in stream.tape_counts(sequences).items():
+        assert stream.replay is not None, "only a replay has tapes"
+        used = stream.replay.tapes[name]
+        reads[name] = reads.get(name, 0) + count
+        tapes[name] = Tape(used.data, used.length, cursor=cursors[name])
+    return _Read(tapes, reads)
 
 
 def _history_tapes(campaign: Campaign) -> dict[str, Tape]:
@@ -292,6 +309,7 @@ def _key(
     if campaign.tokenizer.train is not None:
         for dataset in campaign.tokenizer.train.on:
             sources |= set(campaign.data[dataset].leaves(dataset))
+    leaves = campaign.leaves()
     content: dict[str, Any] = {
         "format": KEY_FORMAT,
         "name": stage.name,
@@ -302,7 +320,9 @@ def _key(
         "tokenizer": campaign.tokenizer.model_dump(mode="json"),
         "optimizer": campaign.optimizer.model_dump(mode="json"),
         "precision": campaign.training.precision,
-        "sources": {source: _source_json(campaign, source) for source in sorted(sources)},
+        "sources": {
+            source: _source_json(campaign, source, leaves[source][0]) for source in sorted(sources)
+        },
         "parent": parent.key if parent else None,
         "start_step": start_step,
         "steps": steps,
@@ -317,8 +337,7 @@ def _key(
     return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def _source_json(campaign: Campaign, source: str) -> dict[str, Any]:
+def _source_json(campaign: Campaign, source: str, text: Text) -> dict[str, Any]:
     """Describe a source: its text, and how it is read as far as that is not shuffled and as a whole."""
-    text = campaign.leaves()[source][0]
     order = {} if text.order == "shuffled" else {"order": text.order}
-    return campaign.identity_of(source) | order | text.part.to_json()
+    return campaign.identity_of(source, text) | order | text.part.to_json()

@@ -180,6 +180,10 @@ def _print_cost(console: Console, plan: Plan, cost: Cost) -> None:
             f"{cost.memory_bytes / 1e9:.3g} GB, checkpoints {cost.checkpoint_bytes / 1e9:.3g} GB, "
             f"tokens {cost.token_bytes / 1e9:.3g} GB on disk"
         )
+    console.print(
+        f"validation: {cost.evaluation_tokens:,} tokens in all; it takes {cost.evaluation_share:.2%} of the "
+        "FLOPs of training"
+    )
     if cost.hours is not None:
         price = "" if cost.price is None else f", price {cost.price:,.2f}"
         console.print(f"at the given throughput: {cost.hours:,.2f} hours{price}")

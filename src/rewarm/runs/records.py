@@ -144,6 +144,8 @@ class StageRecord(Record):
     """What happens to the optimizer state at the start."""
     train_flops: float
     """FLOPs of the training, by the counting rule of the plan."""
+    evaluation_tokens: int = 0
+    """Tokens that its validations read, a third of the FLOPs of training each; 0 in older records."""
 
 
 class StageResult(Record):

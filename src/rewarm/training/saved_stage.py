@@ -9,7 +9,7 @@ from transformers import PreTrainedConfig
 
 from rewarm.campaign import PRESETS, LoadedCampaign
 from rewarm.campaign.hub import hub_name, revision_of
-from rewarm.data.datasets import tokenizer_path
+from rewarm.data.prepared import tokenizer_path
 from rewarm.data.tokenizer import Tokenizer, load_tokenizer
 from rewarm.engine import checkpoint
 from rewarm.engine.retention import saved_steps

@@ -75,9 +75,11 @@ class TrainState:
     def advance(self, batch: Batch) -> None:
         """Count a batch that was trained on."""
         self.step = batch.step
-        seen = {source: Count(new=count) for source, count in batch.new.items()}
-        again = {source: Count(replayed=count) for source, count in batch.replayed.items()}
-        self.read = add_counts(self.read, add_counts(seen, again))
+        # In place, so that a step costs what is in its batch, and not what is in the campaign.
+        for source, count in batch.new.items():
+            self.read[source] = self.read.get(source, Count()) + Count(new=count)
+        for source, count in batch.replayed.items():
+            self.read[source] = self.read.get(source, Count()) + Count(replayed=count)
 
     def leave_out(self, step: int) -> None:
         """Count a step whose batch was not trained on."""
