@@ -1,6 +1,6 @@
 """Saving and restoring: what it costs training, against `torch.save`, and against the disk alone.
 
-    python benchmarks/checkpoints.py TEXT.jsonl.zst --layers 10 --width 640 --length 64
+    python benchmarks/checkpoints.py TEXT.jsonl.zst
 
 Stall: the time for which the loop waits at each save, in the background as is the default. Slow-down: by how
 much the steps beside the writer take longer than the others, added up for each save. `torch.save` writes the
@@ -140,6 +140,7 @@ def main() -> None:
     """Measure and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_size_options(parser)
+    parser.set_defaults(layers=10, width=640, length=64)
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--save-every", type=int, default=12)
     parser.add_argument("--saves", type=int, default=3)

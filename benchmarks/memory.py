@@ -1,6 +1,6 @@
 """Memory of training with a large vocabulary: `rewarm train` against the Hugging Face Trainer, on CPU cores.
 
-    python benchmarks/memory.py TEXT.jsonl.zst --tokenizer TOKENIZER.json --layers 8 --width 384 --length 512
+    python benchmarks/memory.py TEXT.jsonl.zst --tokenizer TOKENIZER.json
 
 Every contender trains the same model on the same windows for a few steps, the whole batch at once, in a process
 of its own. What is compared is the resident memory of that process at its peak (VmHWM): Python, libraries,
@@ -81,6 +81,7 @@ def main() -> None:
     """Measure and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_size_options(parser)
+    parser.set_defaults(layers=8, width=384, length=512, steps=2)
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--batches", type=int, nargs="+", default=[8, 16])
     options = parser.parse_args()

@@ -1,6 +1,6 @@
 """What a step of `rewarm train` spends outside forward, backward and update.
 
-    python benchmarks/overhead.py TEXT.jsonl.zst --steps 60 --evaluation-every 20 --save-every 30
+    python benchmarks/overhead.py TEXT.jsonl.zst
 
 Each round is a run in a process of its own, with clocks around the parts of its loop (`timed_training.py`); the
 first steps are left out. Evaluation and saving are no part of a step and stand apart. The norm of the gradient
@@ -111,8 +111,9 @@ def main() -> None:
     """Measure and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_size_options(parser)
+    parser.set_defaults(steps=60)
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
-    parser.add_argument("--evaluation-every", type=int, default=20)
+    parser.add_argument("--evaluation-every", type=int, default=30)
     parser.add_argument("--evaluation-sequences", type=int, default=16)
     parser.add_argument("--save-every", type=int, default=30)
     options = parser.parse_args()
