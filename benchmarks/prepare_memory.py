@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from measuring import write_page
+from prepare import CAMPAIGN
 
 LIMIT_MEGABYTES = 1000
 _INTERVAL_SECONDS = 0.02
@@ -87,24 +88,6 @@ CASES = (
     Case(name="JSON in one line, refused", file="one.jsonl", write=write_one_json, is_refused=True),
 )
 
-CAMPAIGN = """
-name = "memory"
-sequence_length = 128
-batch = "8 sequences"
-[model]
-preset = "neox-0.8m"
-[tokenizer]
-from = "{tokenizer}"
-[data.text]
-train = ["{file}"]
-validation = ["short.jsonl"]
-[[stage]]
-name = "pretrain"
-data = {{ text = 1 }}
-budget = "100 steps"
-schedule = {{ kind = "constant", lr = 1e-3 }}
-"""
-
 
 def resident(pid: int) -> Iterator[int]:
     """Yield the resident bytes of a process and of each below it; nothing of one that has ended."""
@@ -127,7 +110,7 @@ def measure(case: Case, tokenizer: Path, megabytes: int, processes: int) -> Meas
         folder = Path(place)
         case.write(folder / case.file, megabytes * 10**6)
         (folder / "short.jsonl").write_text(json.dumps({"text": "Validation text."}) + "\n")
-        (folder / "campaign.toml").write_text(CAMPAIGN.format(tokenizer=tokenizer, file=case.file))
+        (folder / "campaign.toml").write_text(CAMPAIGN.format(tokenizer=tokenizer, text=case.file))
         command = [sys.executable, "-m", "rewarm", "prepare", "campaign.toml"]
         command += ["--prepared", "tokens", "--workers", str(processes)]
         began = time.perf_counter()
