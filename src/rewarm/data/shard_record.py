@@ -10,8 +10,14 @@ Layout = Literal["megatron", "npy", "flat", "datatrove"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
 INTEGERS = {
-    **{"uint8": 1, "int8": 1, "uint16": 2, "int16": 2},
-    **{"uint32": 4, "int32": 4, "uint64": 8, "int64": 8},
+    "uint8": 1,
+    "int8": 1,
+    "uint16": 2,
+    "int16": 2,
+    "uint32": 4,
+    "int32": 4,
+    "uint64": 8,
+    "int64": 8,
 }
 """Types in which token ids are stored, little endian, and the bytes of an id."""
 

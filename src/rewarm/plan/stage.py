@@ -25,7 +25,7 @@ KEY_FORMAT = 1
 """Part of every key; a change of what a stage means raises it, so that older work is not taken for new."""
 
 
-class _Read(NamedTuple):
+class ReadBefore(NamedTuple):
     """What was read so far."""
 
     tapes: Mapping[str, Tape]
@@ -109,7 +109,7 @@ class StagePlan:
         return self.parent.ledger(self.start_step) if self.parent else {}
 
     @cached_property
-    def read_before(self) -> "_Read":
+    def read_before(self) -> ReadBefore:
         """What had been read where this stage begins. Kept, as the stages after this one build on it."""
         return _read_before(self.campaign, self.parent, self.start_step)
 
@@ -233,11 +233,11 @@ def _replay(campaign: Campaign, stage: Stage, parent: StagePlan | None, start_st
     )
 
 
-def _read_before(campaign: Campaign, parent: StagePlan | None, start_step: int) -> _Read:
+def _read_before(campaign: Campaign, parent: StagePlan | None, start_step: int) -> ReadBefore:
     """Return what was read up to a step of a stage, from the base model on."""
     if parent is None:
         history = _history_tapes(campaign)
-        return _Read(history, {name: tape.length for name, tape in history.items()})
+        return ReadBefore(history, {name: tape.length for name, tape in history.items()})
     before = parent.read_before
     tapes, reads = dict(before.tapes), dict(before.reads)
     stream, sequences = parent.stream, start_step * parent.batch_sequences
@@ -249,7 +249,7 @@ def _read_before(campaign: Campaign, parent: StagePlan | None, start_step: int) 
         used = stream.replay.tapes[name]
         reads[name] = reads.get(name, 0) + count
         tapes[name] = Tape(used.data, used.length, cursor=cursors[name])
-    return _Read(tapes, reads)
+    return ReadBefore(tapes, reads)
 
 
 def _history_tapes(campaign: Campaign) -> dict[str, Tape]:
