@@ -461,10 +461,11 @@ def test_verify_goes_on_after_damage_and_names_all_of_it(work):
     flip_a_bit(checkpoints / "step-00000012" / "model.safetensors")
     (checkpoints / "step-00000024" / "MANIFEST.json").unlink()
     flip_a_bit(work.prepared / "new" / "train" / "tokens.bin")
+    flip_a_bit(work.prepared / "old" / "train" / "report.json")
     for folders, code, damaged in (
-        ((work.run, work.prepared), 4, 3),
-        ((work.prepared, work.run), 3, 3),
-        ((work.prepared,), 3, 1),
+        ((work.run, work.prepared), 4, 4),
+        ((work.prepared, work.run), 3, 4),
+        ((work.prepared,), 3, 2),
     ):
         done = rewarm("verify", *folders)
         assert done.code == code

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewarm.data.documents import read_documents
+from rewarm.data.manifest import sealed
 from rewarm.data.prepare import prepare_split
 from rewarm.data.rejects import NUM_PLACES, BadRow, Rejects
 from rewarm.data.sources.text_files import TextFiles
@@ -144,7 +145,22 @@ def test_the_report_beside_the_tokens_has_the_counts(tmp_path, tokenizer):
 
 def test_a_damaged_report_is_an_error_that_names_it(tmp_path):
     assert read_report(tmp_path) is None
-    for content in (b"", b"[]", b"{}", b'{"bytes_per_token": 1, "left_out": {}, "x": 2}'):
+    strange = {"bytes_per_token": 1, "left_out": {}, "x": 2}
+    for content in (b"", b"[]", b"{}", json.dumps(strange).encode(), sealed(strange)):
         (tmp_path / "report.json").write_bytes(content)
         with pytest.raises(DataError, match=r"report\.json: is no report"):
             read_report(tmp_path)
+
+
+def test_every_flipped_bit_of_a_report_is_told(tmp_path, tokenizer):
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join([GOOD] * 8 + list(BAD.values())))
+    source, folder = TextFiles(("a.jsonl",), tmp_path), tmp_path / "store"
+    prepare_split(source, folder, tokenizer, document_seed=1, workers=1, rejects=Rejects(10))
+    path = folder / "report.json"
+    good = path.read_bytes()
+    for bit in range(8 * len(good)):
+        flipped = bytearray(good)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        with pytest.raises(DataError, match=r"report\.json"):
+            read_report(folder)

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from rewarm.data.shard_record import ShardRecord, token_type
 from rewarm.errors import DataError
@@ -119,9 +119,32 @@ def canonical(content: object) -> bytes:
 
 
 def sealed(content: Mapping[str, Any]) -> bytes:
-    """Return the file content of a manifest, with the hash of what it says inside."""
+    """Return the content of a JSON file that has the hash of what it says inside."""
     digest = hashlib.sha256(canonical(content)).hexdigest()
     return json.dumps({**content, "sha256": digest}, indent=1, sort_keys=True).encode() + b"\n"
+
+
+def unsealed(raw: bytes) -> dict[str, Any]:
+    """Return what was sealed, if the hash fits and the bytes are the only ones that stand for it.
+
+    Raises:
+        ValueError: what is wrong, in words.
+    """
+    try:
+        content: object = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"it is not JSON ({error})") from error
+    if not is_table(content):
+        raise ValueError("it is not a table")
+    content.pop("sha256", None)
+    if sealed(content) != raw:
+        raise ValueError("its own hash does not fit its content")
+    return content
+
+
+def is_table(value: object) -> TypeGuard[dict[str, Any]]:
+    """Say whether a JSON value is a table; JSON's keys are always text."""
+    return isinstance(value, dict)
 
 
 def manifest_path(place: Path) -> Path:

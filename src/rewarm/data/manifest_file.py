@@ -1,9 +1,8 @@
 """A manifest read from its file: every field checked, and nothing believed that its hash does not seal."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from rewarm.data.files import is_inside, map_plain_file
 from rewarm.data.manifest import (
@@ -11,9 +10,10 @@ from rewarm.data.manifest import (
     INDEX,
     TOKENS,
     Manifest,
+    is_table,
     manifest_path,
     remedy,
-    sealed,
+    unsealed,
 )
 from rewarm.data.shard_record import FILES_OF, INTEGERS, LAYOUTS, ShardRecord, StoredFile
 from rewarm.errors import DataError
@@ -55,11 +55,6 @@ def _damaged(path: Path, reason: str) -> DataError:
     return DataError(f"{path}: damaged or changed by hand: {reason}. {remedy(path)}")
 
 
-def _is_table(value: object) -> TypeGuard[dict[str, Any]]:
-    """Say whether a JSON value is a table; JSON's keys are always text."""
-    return isinstance(value, dict)
-
-
 class _Reader:
     """Turns the JSON of one manifest into a value."""
 
@@ -79,7 +74,7 @@ class _Reader:
             )
         self._check_keys(content, _KEYS, "")
         provenance = self._list(content, "provenance")
-        if not all(map(_is_table, provenance)):
+        if not all(map(is_table, provenance)):
             raise self._wrong("`provenance` is not a list of tables")
         manifest = Manifest(
             vocabulary=self._count(content, "vocabulary", 1),
@@ -96,29 +91,22 @@ class _Reader:
         return manifest
 
     def _unsealed(self, raw: bytes) -> dict[str, Any]:
-        """Return the table inside, if its own hash fits and its bytes are those that stand for it."""
         try:
-            content = json.loads(raw)
-        except (ValueError, RecursionError) as error:
-            raise self._wrong(f"it is not JSON ({error})") from error
-        if not _is_table(content):
-            raise self._wrong("it is not a table")
-        content.pop("sha256", None)
-        if sealed(content) != raw:
-            raise self._wrong("its own hash does not fit its content")
-        return content
+            return unsealed(raw)
+        except ValueError as error:
+            raise self._wrong(str(error)) from error
 
     def _upgraded(self, content: dict[str, Any]) -> dict[str, Any]:
         """Return a manifest of format 1 as one of format 2: its one shard had fields at the top."""
         self._check_keys(content, _OLD_KEYS, "")
         files = content["files"]
-        if not _is_table(files) or files.keys() != {TOKENS, INDEX}:
+        if not is_table(files) or files.keys() != {TOKENS, INDEX}:
             raise self._wrong(f"`files` is not a table of {TOKENS} and {INDEX}")
         shard = {key: content[key] for key in ("dtype", "tokens", "documents", "blocks")} | {
             "layout": "megatron",
             "sequences": content["documents"],
             "files": [
-                {**files[name], "name": name} if _is_table(files[name]) else files[name]
+                {**files[name], "name": name} if is_table(files[name]) else files[name]
                 for name in (TOKENS, INDEX)
             ],
         }
@@ -127,7 +115,7 @@ class _Reader:
 
     def _shard(self, value: object) -> ShardRecord:
         """Return one shard."""
-        if not _is_table(value):
+        if not is_table(value):
             raise self._wrong("a shard is not a table")
         self._check_keys(value, _SHARD_KEYS, "a shard has ")
         layout, dtype = self._text(value, "layout"), self._text(value, "dtype")
@@ -150,7 +138,7 @@ class _Reader:
 
     def _file(self, value: object) -> StoredFile:
         """Return the entry of a file; a name that could lead out of the folder is refused."""
-        if not _is_table(value) or value.keys() != _FILE_KEYS:
+        if not is_table(value) or value.keys() != _FILE_KEYS:
             raise self._wrong("a file is not `name`, `bytes` and `xxh3_128`")
         name = value["name"]
         if not isinstance(name, str) or not is_inside(name):

@@ -1,17 +1,16 @@
 """What the text of a split came to: a small file beside the tokens, for people and other programs.
 
-Nothing depends on it. It is written before the manifest, so a finished store has one; stores made
-by versions before it have none.
+The tokens do not depend on it; whether too many rows were left out does. It is written before the manifest,
+so a finished store has one; stores made by versions before it have none.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from rewarm.data.files import map_plain_file
-from rewarm.data.manifest import MANIFEST, remedy
+from rewarm.data.manifest import MANIFEST, remedy, sealed, unsealed
 from rewarm.data.rejects import NUM_PLACES, Rejects
 from rewarm.errors import DataError
 from rewarm.storage import write_whole
@@ -119,7 +118,7 @@ def write_report(folder: Path, report: SplitReport) -> None:
         StorageError: the disk is full or refuses to write.
     """
     content = asdict(report) | {"bytes_per_token": report.text_bytes / max(report.tokens, 1)}
-    write_whole(folder / REPORT, json.dumps(content, indent=1).encode() + b"\n")
+    write_whole(folder / REPORT, sealed(content))
 
 
 def read_report(folder: Path) -> SplitReport | None:
@@ -134,7 +133,7 @@ def read_report(folder: Path) -> SplitReport | None:
     mend = remedy(folder / MANIFEST)
     raw = bytes(map_plain_file(folder, REPORT, mend))
     try:
-        content: dict[str, Any] = json.loads(raw)
+        content = unsealed(raw)
         del content["bytes_per_token"]
         left_out = {
             reason: LeftOut(rows=left["rows"], places=tuple(left["places"]))

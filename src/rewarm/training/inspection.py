@@ -87,6 +87,7 @@ def _checked(path: Path, check: Callable[[Path], str]) -> Checked:
 def _verify_store(path: Path) -> str:
     store = TokenStore.open(path)
     store.verify()
+    read_report(store.place)
     return f"tokens: {store.tokens:,} in {store.documents:,} documents"
 
 
@@ -229,10 +230,10 @@ def _describe_store(place: Path) -> Iterator[str]:
     yield (
         f"{place}: {manifest.tokens:,} tokens ({manifest.dtype}), {manifest.documents:,} documents{text}"
     )
-    report = read_report(manifest_path(place).parent)
+    path = manifest_path(place)
+    report = read_report(path.parent) if path.name == MANIFEST else None
     yield from (f"  {line}" for line in (report.left_out_lines() if report else ()))
     yield f"  tokenizer {manifest.tokenizer[:16]}…, fingerprint {manifest.fingerprint[:16]}…"
-    path = manifest_path(place)
     if path.name != MANIFEST:
         yield from _describe_shards(manifest.shards)
     found = next(
