@@ -11,7 +11,6 @@ import pytest
 
 from rewarm.errors import CampaignError
 from rewarm.report import plots
-from rewarm.report.html import figure_json
 from rewarm.report.page import write_report
 from rewarm.report.styles import arm_styles
 from rewarm.report.tables import read_run
@@ -246,13 +245,9 @@ def test_hostile_names_are_inert(hostile, tmp_path):
 def test_no_tag_can_end_the_figures_and_plotly_sees_no_markup(hostile):
     run = read_run(hostile)
     styles = arm_styles(list(run.record.arms))
-    for figure in (
-        plots.losses(run, styles),
-        plots.frontier(run, styles),
-        plots.compute(run, styles),
-        plots.mixture(run),
-    ):
-        text = figure_json(figure)
+    drawn = [f for figures in plots.RUN_FIGURES.drawn("r", run, styles).values() for f in figures]
+    assert {f.id for f in drawn} >= {"r-losses", "r-compute", "r-mixture"}
+    for text in (figure.json for figure in drawn):
         assert not set("<>&") & set(text)
         assert not re.search(r"<(?!br>|extra>|/extra>)", json.dumps(json.loads(text)))
 

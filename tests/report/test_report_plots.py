@@ -101,8 +101,8 @@ def test_compute_puts_the_update_at_its_own_cost(run, styles):
     assert tails[0].x[1] == pytest.approx(6e6 * 2500 * STEP_TOKENS, rel=1e-5)
 
 
-def test_the_mixture_adds_up_for_every_stage(run):
-    bars = [trace for trace in mixture(run).data if trace.type == "bar"]
+def test_the_mixture_adds_up_for_every_stage(run, styles):
+    bars = [trace for trace in mixture(run, styles).data if trace.type == "bar"]
     sums = {}
     for bar in bars:
         sums[bar.y[0]] = sums.get(bar.y[0], 0.0) + bar.x[0]

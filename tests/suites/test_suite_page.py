@@ -105,7 +105,7 @@ def traces(figure, name):
 
 def test_the_differences_are_drawn_as_they_are():
     found = usual()
-    figure = differences(found)
+    figure = differences(found, {})
     expected = [d for each in found.claims for d in each.differences]
     drawn = [t for t in figure.data if t.error_x.array is not None]
     assert [t.x[0] for t in drawn] == pytest.approx([d.mean for d in expected], rel=1e-5)
@@ -124,7 +124,7 @@ def test_the_differences_are_drawn_as_they_are():
 
 
 def test_what_is_allowed_is_shaded_and_all_is_in_view():
-    figure = differences(usual())
+    figure = differences(usual(), {})
     low, high = figure.layout.xaxis.range
     shaded = figure.layout.shapes[0]
     assert (shaded.x0, shaded.x1) == (low, 0.0)
@@ -139,7 +139,7 @@ def test_what_is_allowed_is_shaded_and_all_is_in_view():
 
 def test_arms_are_drawn_as_they_are():
     (panel,) = panels(usual())
-    figure = plots.arms(panel, arm_styles(["0%", "5%", "union"]))
+    figure = plots.kept_and_learnt(panel, arm_styles(["0%", "5%", "union"]))
     seeds, means = figure.data[0::2], figure.data[1::2]
     assert [t.text[0] for t in means] == ["0%", "5%", "union"]
     assert list(seeds[1].x) == pytest.approx([5.51, 5.52, 5.53])
@@ -198,4 +198,4 @@ def test_where_nothing_is_finished_it_says_so():
 
 
 def test_no_tag_can_end_a_figure():
-    assert not set("<>&") & set(figure_json(differences(nasty())))
+    assert not set("<>&") & set(figure_json(differences(nasty(), {})))

@@ -12,8 +12,9 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from rewarm.report.curves import drawn, kept_points
+from rewarm.report.curves import LONGEST_POINTS, drawn, kept_points
 from rewarm.report.frame import TOKENS_HOVER, framed, owner, stage_style, tokens_axis
+from rewarm.report.gallery import RUN_FIGURES
 from rewarm.report.lineage import dataset_of, tokens_before
 from rewarm.report.loading import Run, StageRun
 from rewarm.report.styles import ArmStyle, dash
@@ -35,6 +36,18 @@ class _Curve:
     step: list[int]
 
 
+@RUN_FIGURES.figure(
+    title="Losses and learning rate",
+    caption="Read each column downwards: after the dotted line where a stage starts, a rising curve on old "
+    "data is forgetting, a falling one on new data is adaptation, and the learning rate at the bottom tells "
+    "when they happen.",
+    place="arms",
+    note="Grey stages are shared by several arms. A click in the legend hides or shows an arm, or the "
+    "training loss; a double click in a panel shows its whole range. A curve of more than "
+    f"{LONGEST_POINTS:,} points is cut into equal runs of points, and the lowest and the highest point of "
+    "each run are drawn.",
+    when=lambda run: any(stage.evals or len(stage.steps.step) for stage in run.stages.values()),
+)
 def losses(run: Run, styles: Mapping[str, ArmStyle]) -> go.Figure:
     """Draw validation losses over tokens, one panel for each dataset, and the learning rate below.
 

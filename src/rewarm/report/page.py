@@ -1,50 +1,22 @@
 """The report of runs: one HTML file that says the same for the same run, byte for byte."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import plotly.graph_objects as go
-
 from rewarm.errors import CampaignError
-from rewarm.report import plots, sections
+from rewarm.report import sections
 from rewarm.report.arms import arm_rows
 from rewarm.report.audit import StageAudit, replay_audit
-from rewarm.report.curves import LONGEST_POINTS
 from rewarm.report.frame import stage_label
-from rewarm.report.html import Figure, document, drawn_figure, packaged
+from rewarm.report.html import Figure, document, packaged
 from rewarm.report.loading import Run, read_run
 from rewarm.report.overlap import overlap_caption, overlap_columns, overlap_rows
+from rewarm.report.plots import RUN_FIGURES
 from rewarm.report.styles import ArmStyle, arm_styles
 from rewarm.report.tables import Headline, headline, trained_tokens
 from rewarm.report.verdict import verdict
 from rewarm.runs.files import write_bytes
-
-_CAPTIONS = {
-    "losses": "Read each column downwards: after the dotted line where a stage starts, a rising curve on "
-    "old data is forgetting, a falling one on new data is adaptation, and the learning rate at the bottom "
-    "tells when they happen.",
-    "frontier": "Up and to the left is better: more learnt, less forgotten; the dashed line joins the "
-    "updated arms that no other beats, and hollow points are references.",
-    "compute": "Down and to the left is better: a lower loss for less; a point stands at the cost of the "
-    "update, and the tick at the end of its dotted line at the cost with the training of its base.",
-    "mixture": "Each bar is what a stage really read, hatched where it was replayed; the hatching should "
-    "end at the red tick, the planned share.",
-    "throughput": "Higher is faster; dips that line up with a high data wait are the input's fault.",
-}
-_TITLES = {
-    "losses": "Losses and learning rate",
-    "frontier": "Forgetting against adaptation",
-    "compute": "Average loss against compute",
-    "mixture": "What was read",
-    "throughput": "Throughput",
-}
-_NOTES = {
-    "losses": "Grey stages are shared by several arms. A click in the legend hides or shows an arm, or the "
-    "training loss; a double click in a panel shows its whole range. A curve of more than "
-    f"{LONGEST_POINTS:,} points is cut into equal runs of points, and the lowest and the highest point of "
-    "each run are drawn."
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +55,8 @@ class RunView:
     """Tokens trained on so far, in all stages."""
     table: Headline
     """The arms."""
-    figures: dict[str, Figure]
-    """The figures that have something to show, by name."""
+    figures: Mapping[str, Sequence[Figure]]
+    """The figures that have something to show, by place."""
     audits: list[AuditView]
     """Planned against read."""
     overlap: OverlapView | None
@@ -154,7 +126,7 @@ def _view(run: Run, place: int, styles: dict[str, ArmStyle]) -> RunView:
         verdict=verdict(run),
         trained_tokens=trained_tokens(run),
         table=headline(run),
-        figures=_figures(run, anchor, styles),
+        figures=RUN_FIGURES.drawn(anchor, run, styles),
         audits=[AuditView(label=stage_label(run, a.folder), audit=a) for a in replay_audit(run)],
         overlap=_overlap(run),
         stages=sections.stage_lines(run),
@@ -176,26 +148,3 @@ def _overlap(run: Run) -> OverlapView | None:
         columns=overlap_columns(run.overlap),
         rows=overlap_rows(run.overlap),
     )
-
-
-def _figures(run: Run, anchor: str, styles: dict[str, ArmStyle]) -> dict[str, Figure]:
-    """Draw the figures that have something to show."""
-    rows = arm_rows(run)
-    stages = run.stages.values()
-    drawn: dict[str, go.Figure] = {}
-    if any(stage.evals or len(stage.steps.step) for stage in stages):
-        drawn["losses"] = plots.losses(run, styles)
-    if sum(row.mean_forgetting is not None and row.adaptation is not None for row in rows) > 1:
-        drawn["frontier"] = plots.frontier(run, styles)
-    if sum(row.average is not None for row in rows) > 1:
-        drawn["compute"] = plots.compute(run, styles)
-    if any(stage.steps_done for stage in stages):
-        drawn["mixture"] = plots.mixture(run)
-    if any(stage.throughput for stage in stages):
-        drawn["throughput"] = plots.throughput(run, styles)
-    return {
-        name: drawn_figure(
-            f"{anchor}-{name}", _TITLES[name], _CAPTIONS[name], figure, _NOTES.get(name, "")
-        )
-        for name, figure in drawn.items()
-    }

@@ -1,4 +1,4 @@
-"""The figures of a run, one function for each; the main one is in `losses`.
+"""The figures of a run, one function for each; the main one is in `losses`, and is shown first.
 
 Names come from files of other people, so every one that goes into a figure passes `figure_text`; plotly would
 otherwise read marks such as `<a href>` in it.
@@ -23,15 +23,23 @@ from rewarm.report.frame import (
     stage_style,
     tokens_axis,
 )
+from rewarm.report.gallery import RUN_FIGURES
 from rewarm.report.lineage import dataset_of, tokens_before
 from rewarm.report.loading import Run
 from rewarm.report.losses import losses
 from rewarm.report.styles import SHARED_COLOUR, ArmStyle, shade
 from rewarm.report.wording import change_text, figure_text, loss_text, share_text
 
-__all__ = ["compute", "frontier", "losses", "mixture", "throughput"]
+__all__ = ["RUN_FIGURES", "compute", "frontier", "losses", "mixture", "throughput"]
 
 
+@RUN_FIGURES.figure(
+    title="Forgetting against adaptation",
+    caption="Up and to the left is better: more learnt, less forgotten; the dashed line joins the updated "
+    "arms that no other beats, and hollow points are references.",
+    place="arms",
+    when=lambda run: len(_traded(run)) > 1,
+)
 def frontier(run: Run, styles: Mapping[str, ArmStyle]) -> go.Figure:
     """Draw adaptation over forgetting, a point for each arm, and the Pareto front of the updated arms.
 
@@ -39,11 +47,7 @@ def frontier(run: Run, styles: Mapping[str, ArmStyle]) -> go.Figure:
         run: the run.
         styles: the look of every arm.
     """
-    points = [
-        (row, (row.mean_forgetting, row.adaptation))
-        for row in arm_rows(run)
-        if row.mean_forgetting is not None and row.adaptation is not None
-    ]
+    points = _traded(run)
     figure = go.Figure()
     updated = [point for row, point in points if not _is_hollow(row)]
     front = [updated[place] for place in pareto_front(updated)]
@@ -65,6 +69,22 @@ def frontier(run: Run, styles: Mapping[str, ArmStyle]) -> go.Figure:
     return figure
 
 
+def _traded(run: Run) -> list[tuple[ArmRow, tuple[float, float]]]:
+    """Return the arms that have both, with forgetting and adaptation."""
+    return [
+        (row, (row.mean_forgetting, row.adaptation))
+        for row in arm_rows(run)
+        if row.mean_forgetting is not None and row.adaptation is not None
+    ]
+
+
+@RUN_FIGURES.figure(
+    title="Average loss against compute",
+    caption="Down and to the left is better: a lower loss for less; a point stands at the cost of the "
+    "update, and the tick at the end of its dotted line at the cost with the training of its base.",
+    place="arms",
+    when=lambda run: sum(row.average is not None for row in arm_rows(run)) > 1,
+)
 def compute(run: Run, styles: Mapping[str, ArmStyle]) -> go.Figure:
     """Draw the average loss over what an arm's update costs, and what it costs with its base.
 
@@ -150,7 +170,14 @@ def _is_hollow(row: ArmRow) -> bool:
     return row.is_reference or row.is_union
 
 
-def mixture(run: Run) -> go.Figure:
+@RUN_FIGURES.figure(
+    title="What was read",
+    caption="Each bar is what a stage really read, hatched where it was replayed; the hatching should end "
+    "at the red tick, the planned share.",
+    place="data",
+    when=lambda run: any(stage.steps_done for stage in run.stages.values()),
+)
+def mixture(run: Run, _styles: Mapping[str, ArmStyle]) -> go.Figure:
     """Draw for each stage what it read: replayed and new sequences by dataset, and the planned replay.
 
     Args:
@@ -244,6 +271,12 @@ def _mark_planned(figure: go.Figure, audits: list[StageAudit]) -> None:
     )
 
 
+@RUN_FIGURES.figure(
+    title="Throughput",
+    caption="Higher is faster; dips that line up with a high data wait are the input's fault.",
+    place="speed",
+    when=lambda run: any(stage.throughput for stage in run.stages.values()),
+)
 def throughput(run: Run, styles: Mapping[str, ArmStyle]) -> go.Figure:
     """Draw the training speed over the tokens of each arm, and the time spent waiting for data.
 

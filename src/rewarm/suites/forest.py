@@ -14,12 +14,15 @@ from plotly.subplots import make_subplots
 
 from rewarm.report.curves import drawn
 from rewarm.report.frame import framed
-from rewarm.report.styles import SHARED_COLOUR
+from rewarm.report.gallery import Gallery
+from rewarm.report.styles import SHARED_COLOUR, ArmStyle
 from rewarm.report.wording import figure_text
 from rewarm.suites.plots import interval_bar
 from rewarm.suites.results import ClaimResult, DifferenceResult, SuiteResult, Verdict
 from rewarm.suites.tables import asked_text, interval_text
 
+CLAIM_FIGURES = Gallery[SuiteResult]("claims")
+"""The figures of a suite, between its claims and the table of their differences."""
 _LETTERS, _LINE_PX = 50, 18
 """What a line of text may hold on a phone, and how high it is."""
 _TRACK_PX, _MEAN_PX, _SEEDS_PX = 30, 11, 22
@@ -62,7 +65,15 @@ class _Panel:
         return tops
 
 
-def differences(result: SuiteResult) -> go.Figure:
+@CLAIM_FIGURES.figure(
+    title="What the claims rest on",
+    caption="A claim asks for differences between arms of the same seed. It held where each of its intervals "
+    "lies in the shaded range, and did not where one lies outside; nats per token, where a label says "
+    "nothing else.",
+    place="claims",
+    when=lambda result: bool(result.claims),
+)
+def differences(result: SuiteResult, _styles: Mapping[str, ArmStyle]) -> go.Figure:
     """Draw what each claim rests on: means with their 95 % intervals, seeds, and the bounds asked for.
 
     Claims stand below each other, each with an axis of its own: one is about hundredths of a nat, another

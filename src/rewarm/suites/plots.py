@@ -12,25 +12,33 @@ import plotly.graph_objects as go
 from rewarm.evaluation.statistics import Estimate, mean
 from rewarm.report.curves import drawn
 from rewarm.report.frame import framed, label_places, leave_room, tokens_axis
+from rewarm.report.gallery import Gallery
 from rewarm.report.styles import ArmStyle
 from rewarm.report.wording import figure_text, list_text
 from rewarm.suites.panels import Panel, SeededArm
 
+PANEL_FIGURES = Gallery[Panel]("arms")
+"""The figures of a panel, beside each other above its table."""
+_SEEDS_CAPTION = (
+    "A large point is the mean of an arm over its seeds, the small ones are the seeds; "
+)
 _Seeds = tuple[Sequence[float], Sequence[float]]
 """Across and upwards, for each seed of an arm."""
 
 
-def arms(panel: Panel, styles: Mapping[str, ArmStyle]) -> go.Figure:
-    """Draw the final loss on new data over that on D0, or the arms below each other where all is D0.
-
-    A small point is a seed, a large one the mean.
+@PANEL_FIGURES.figure(
+    title="What is kept and what is learnt",
+    caption=_SEEDS_CAPTION + "down and to the left is better.",
+    place="arms",
+    when=lambda panel: bool(panel.new),
+)
+def kept_and_learnt(panel: Panel, styles: Mapping[str, ArmStyle]) -> go.Figure:
+    """Draw the final loss on new data over that on D0.
 
     Args:
-        panel: the arms.
+        panel: arms that are measured on new data too.
         styles: the look of every arm.
     """
-    if not panel.new:
-        return _one_dataset(panel, styles)
     figure = go.Figure()
     points = [(arm.losses(panel.old), arm.losses(panel.new)) for arm in panel.arms]
     _add_arms(figure, panel, points, styles)
@@ -41,7 +49,19 @@ def arms(panel: Panel, styles: Mapping[str, ArmStyle]) -> go.Figure:
     return figure
 
 
-def _one_dataset(panel: Panel, styles: Mapping[str, ArmStyle]) -> go.Figure:
+@PANEL_FIGURES.figure(
+    title="Final loss",
+    caption=_SEEDS_CAPTION + "to the left is better.",
+    place="arms",
+    when=lambda panel: not panel.new,
+)
+def final_loss(panel: Panel, styles: Mapping[str, ArmStyle]) -> go.Figure:
+    """Draw the final loss on D0, the arms below each other.
+
+    Args:
+        panel: arms that are measured on D0 alone.
+        styles: the look of every arm.
+    """
     figure = go.Figure()
     for place, arm in enumerate(panel.arms):
         point = (arm.losses(panel.old), [float(place)] * len(arm.seeds))
@@ -56,6 +76,13 @@ def _one_dataset(panel: Panel, styles: Mapping[str, ArmStyle]) -> go.Figure:
     return figure
 
 
+@PANEL_FIGURES.figure(
+    title="Average loss against compute",
+    caption="As in the paper's Figure 1: lower is better, further left is cheaper, given what an update "
+    "starts from; bars are 95 % intervals over the seeds.",
+    place="arms",
+    when=lambda panel: len(set(panel.costs)) > 1,
+)
 def compute(panel: Panel, styles: Mapping[str, ArmStyle]) -> go.Figure:
     """Draw the average loss over what an update costs, with its 95 % interval over the seeds.
 
