@@ -114,6 +114,7 @@ def test_a_run_that_fails_does_not_end_the_others(place, tmp_path):
     done = rewarm("suite", "run", "same-data", *options(place, tmp_path)[:-4], "--runs", tmp_path)
     assert done.code == 1
     assert "failed: base-1, same-data-no-shift-1; the same command goes on" in done.err
+    assert not (tmp_path / "suites.html").exists()
 
 
 def test_without_runs_there_is_nothing_to_report(place, tmp_path):

@@ -239,6 +239,9 @@ def _report(
 
 
 def _write_page(found: "list[tuple[Suite, SuiteResult | None]]", out: Path) -> None:
+    """Write the page of suites, unless there is nothing on it."""
     from rewarm.suites.page import write_page
 
+    if all(result is None for _, result in found):
+        return
     typer.echo(f"wrote {write_page(found, out)}", err=True)

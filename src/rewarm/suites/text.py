@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from rewarm.report.wording import markdown_text
 from rewarm.suites.panels import panels
 from rewarm.suites.results import SuiteResult
 from rewarm.suites.suite import Suite
@@ -32,9 +33,9 @@ def _claims(result: SuiteResult) -> Iterator[str]:
     yield "| claim | paper | here |"
     yield "| --- | --- | --- |"
     for claim in result.claims:
-        yield f"| {claim.text} | {claim.source} | **{claim.verdict}** |"
+        yield f"| {markdown_text(claim.text)} | {markdown_text(claim.source)} | **{claim.verdict}** |"
     for text in result.open:
-        yield f"| {text} | | not run yet |"
+        yield f"| {markdown_text(text)} | | not run yet |"
     yield ""
 
 
@@ -48,4 +49,4 @@ def _table(table: Table, rule: str | None = None) -> Iterator[str]:
 
 
 def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    return f"| {' | '.join(markdown_text(cell) for cell in cells)} |"
