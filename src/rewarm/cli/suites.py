@@ -97,16 +97,20 @@ def report_suites(
     seeds: Seeds = "1,2,3",
     runs: SuiteRuns = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for suites.html, NAME.md, NAME.json and NAME.svg.")
+        Path | None,
+        typer.Option(help="Folder for suites.html, overview.md, NAME.md, NAME.json and NAME.svg."),
     ] = None,
 ) -> None:
     """Say what the finished runs of suites show, whatever is finished."""
+    from rewarm.runs.files import write_bytes
+    from rewarm.suites.text import overview_text
     from rewarm.suites.tier import read_tier
 
     sized = read_tier(tier)
     place = _place(sized, runs, None, None)
     found = [(suite, _report(suite, sized, _seeds(seeds), place, out)) for suite in _suites(names)]
-    if out is not None:
+    if out is not None and any(result is not None for _, result in found):
+        write_bytes(out / "overview.md", overview_text(found).encode())
         _write_page(found, out / PAGE)
 
 

@@ -1,6 +1,6 @@
 """Whether claims hold, from several seeds: interval against bounds, and "undecided" where the two overlap."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from rewarm.evaluation.statistics import Estimate, mean
 from rewarm.suites.results import ClaimResult, DifferenceResult, Verdict
@@ -18,13 +18,24 @@ def judge(claim: Claim, seeds: Mapping[int, Outcomes]) -> ClaimResult:
         seeds: the outcomes of each seed; all of them have the arms that the claim speaks of.
     """
     found = [_measure(difference, seeds) for difference in claim.differences]
-    verdicts = [difference.verdict for difference in found]
-    verdict: Verdict = "undecided"
+    return ClaimResult(
+        text=claim.text,
+        source=claim.source,
+        verdict=verdict_of_all([difference.verdict for difference in found]),
+        differences=found,
+        ordering=claim.ordering,
+    )
+
+
+def verdict_of_all(verdicts: Collection[Verdict]) -> Verdict:
+    """Return what several verdicts come to together: one that did not hold decides, as does no other alone.
+
+    >>> verdict_of_all(["held", "not held", "undecided"]), verdict_of_all(["held", "undecided"])
+    ('not held', 'undecided')
+    """
     if "not held" in verdicts:
-        verdict = "not held"
-    elif all(each == "held" for each in verdicts):
-        verdict = "held"
-    return ClaimResult(text=claim.text, source=claim.source, verdict=verdict, differences=found)
+        return "not held"
+    return "held" if set(verdicts) == {"held"} else "undecided"
 
 
 def verdict_of(estimate: Estimate, at_least: float, at_most: float) -> Verdict:

@@ -1,6 +1,11 @@
 """What an arm came to, as a claim asks for it."""
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from rewarm.report.arms import ArmRow
 from rewarm.report.loading import StageRun
@@ -36,8 +41,20 @@ class Outcome:
         assert result is not None, "the arms of an outcome are finished"
         return result.final[dataset] - result.before[dataset]
 
+    def read(self, stage: str) -> Counter[str]:
+        """Return the sequences that a stage read of each source, new and replayed."""
+        return self.replayed(stage) + _summed(self.stages[stage].steps.new)
+
+    def replayed(self, stage: str) -> Counter[str]:
+        """Return the sequences that a stage replayed of each source."""
+        return _summed(self.stages[stage].steps.replayed)
+
     def rise(self, dataset: str, *, stage: str | None = None) -> float:
         """Return how far the loss rises above that at the start of a stage, at its highest."""
         evals = (self.last if stage is None else self.stages[stage]).evals
         losses = [e.loss for e in evals if e.dataset == dataset]
         return max(losses) - losses[0]
+
+
+def _summed(batches: Mapping[str, NDArray[np.int64]]) -> Counter[str]:
+    return Counter({source: int(counts.sum()) for source, counts in batches.items()})

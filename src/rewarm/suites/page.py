@@ -11,6 +11,7 @@ from rewarm.report.html import Figure, document, packaged
 from rewarm.report.styles import arm_styles
 from rewarm.runs.files import write_bytes
 from rewarm.suites.forest import CLAIM_FIGURES
+from rewarm.suites.orderings import ordering_table
 from rewarm.suites.panels import panels
 from rewarm.suites.plots import PANEL_FIGURES
 from rewarm.suites.results import SuiteResult
@@ -77,6 +78,7 @@ def page(found: Sequence[tuple[Suite, SuiteResult | None]]) -> str:
         packaged("rewarm.suites", "page.html.j2"),
         {
             "sentence": suites_sentence(results),
+            "orderings": ordering_table(found),
             "views": [
                 _view(f"suite{place}", suite, result)
                 for place, (suite, result) in enumerate(found)

@@ -61,6 +61,8 @@ class ClaimResult(Record):
     """Of all its differences together."""
     differences: list[DifferenceResult]
     """What it depends on."""
+    ordering: str | None = None
+    """Which of the paper's orderings it is part of; None if it is of none."""
 
 
 class SuiteResult(Record):

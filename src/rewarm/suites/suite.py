@@ -49,6 +49,8 @@ class Claim:
     """Where the paper says it."""
     differences: Sequence[Difference]
     """All of them must be within their bounds."""
+    ordering: str | None = None
+    """Which of the paper's orderings it is part of, by its letter in `rewarm.suites.orderings`."""
 
 
 @dataclass(frozen=True, kw_only=True)

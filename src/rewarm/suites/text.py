@@ -1,12 +1,14 @@
-"""A suite's result in Markdown: the claims with their verdicts, what they rest on, and every arm."""
+"""Suites' results in Markdown: the claims with their verdicts, what they rest on, every arm; all in short."""
 
 from collections.abc import Iterator, Sequence
 
 from rewarm.report.wording import markdown_text
+from rewarm.suites.orderings import ordering_table
 from rewarm.suites.panels import panels
 from rewarm.suites.results import SuiteResult
 from rewarm.suites.suite import Suite
 from rewarm.suites.tables import Table, arm_table, difference_table
+from rewarm.suites.verdict import suite_sentence, suites_sentence
 
 
 def result_text(suite: Suite, result: SuiteResult, figure: str | None = None) -> str:
@@ -27,6 +29,27 @@ def result_text(suite: Suite, result: SuiteResult, figure: str | None = None) ->
             *(line for panel in panels(result) for line in _table(arm_table(panel))),
         ]
     )
+
+
+def overview_text(found: Sequence[tuple[Suite, SuiteResult | None]]) -> str:
+    """Return what all suites came to together: the sentence, the orderings, and a line for each suite."""
+    return "\n".join(
+        [
+            suites_sentence([result for _, result in found if result is not None]),
+            "",
+            *_table(ordering_table(found), "| --- | --- | --- | --- | --- |"),
+            "| suite | question | verdicts |",
+            "| --- | --- | --- |",
+            *(_suite_line(suite, result) for suite, result in found),
+            "",
+        ]
+    )
+
+
+def _suite_line(suite: Suite, result: SuiteResult | None) -> str:
+    name = suite.name if result is None else f"[{suite.name}]({suite.name}.md)"
+    verdicts = "not run yet" if result is None else suite_sentence(result)
+    return f"| {name} | {markdown_text(suite.question)} | {markdown_text(verdicts)} |"
 
 
 def _claims(result: SuiteResult) -> Iterator[str]:

@@ -1,5 +1,8 @@
 """One domain after the other, or all of them mixed (paper appendix A.1, Figure 10)."""
 
+from collections import Counter
+
+from rewarm.suites.outcome import Outcome
 from rewarm.suites.stages import base, tokens, update
 from rewarm.suites.suite import Claim, Difference, Setting, Suite
 from rewarm.suites.tier import Tier
@@ -28,12 +31,39 @@ def settings(tier: Tier) -> dict[str, Setting]:
     }
 
 
+def off_reservoir(outcome: Outcome, stage: str, dataset: str) -> float:
+    """Return by how many sequences what a stage replayed of a dataset is off the share that Equation 5 gives.
+
+    pᵢⱼ = (sequences of dataset j read before stage i, replayed ones included) / (all that were read before)
+    """
+    before = list(outcome.stages)[: list(outcome.stages).index(stage)]
+    seen = sum((outcome.read(name) for name in before), Counter[str]())
+    replayed = outcome.replayed(stage)
+    return replayed[dataset] - replayed.total() * seen[dataset] / seen.total()
+
+
 SUITE = Suite(
     name="domains",
     question="Is it better to mix domains than to meet them one after the other?",
     source="appendix A.1, Figure 10",
     settings=settings,
     claims=[
+        Claim(
+            text="What a domain's update replays has the shares of what was seen until then, to the sequence.",
+            source="A.1, Equation 5",
+            ordering="g",
+            differences=[
+                Difference(
+                    label=f"sequences of {dataset} replayed with {DOMAINS[-1]} less those of Equation 5",
+                    value=lambda o, dataset=dataset: off_reservoir(
+                        o["one-by-one/one-by-one"], DOMAINS[-1], dataset
+                    ),
+                    at_least=-1.0,
+                    at_most=1.0,
+                )
+                for dataset in ("d0", *DOMAINS[:-1])
+            ],
+        ),
         Claim(
             text="Domains that are mixed are learnt better, all of them together.",
             source="Figure 10: 2.51 against 2.84",

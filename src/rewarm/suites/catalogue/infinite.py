@@ -34,6 +34,7 @@ SUITE = Suite(
         Claim(
             text=f"{arm} ends where the cosine does.",
             source="Table 12; here: within 0.02",
+            ordering="e",
             differences=[
                 Difference(
                     label=f"loss on D0, {arm} less cosine",

@@ -32,6 +32,7 @@ def _claims(shift: str) -> list[Claim]:
         Claim(
             text=f"More replay forgets less, {shift} shift.",
             source="Table 2",
+            ordering="a",
             differences=[
                 Difference(
                     label=f"{shift}: forgetting with {more} less that with {less}",
@@ -47,6 +48,7 @@ def _claims(shift: str) -> list[Claim]:
         Claim(
             text=f"Up to 10% of replay costs at most 0.02 on the new data, {shift} shift.",
             source="Table 2: 0.01 (weak), 0.02 (strong) at 10%",
+            ordering="a",
             differences=[
                 Difference(
                     label=f"{shift}: loss on D1 with {share} less that with 0%",
@@ -62,6 +64,7 @@ def _claims(shift: str) -> list[Claim]:
         Claim(
             text=f"1% of replay removes {REMOVED_BY_ONE_PERCENT[shift]:.0%} of the forgetting, {shift} shift.",
             source="Table 2; here: at least nine tenths of that",
+            ordering="b",
             differences=[
                 Difference(
                     label=f"{shift}: share of the forgetting that 1% removes",

@@ -44,11 +44,13 @@ def _claims(shift: str) -> list[Claim]:
         Claim(
             text=f"Re-warmed and re-decayed learns more than constant min_lr, {shift} shift.",
             source="Table 12",
+            ordering="c",
             differences=[_final(shift, shift, "same", "constant-min")],
         ),
         Claim(
             text=f"Re-warmed and re-decayed learns more than constant max_lr, {shift} shift.",
             source="Figure 3",
+            ordering="c",
             differences=[_final(shift, shift, "same", "constant-max")],
         ),
         Claim(

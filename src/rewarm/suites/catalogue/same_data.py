@@ -44,11 +44,13 @@ SUITE = Suite(
         Claim(
             text="Re-warming on the same data raises the loss before it falls.",
             source="Figure 7: by 0.1 at the same peak",
+            ordering="d",
             differences=[_rise("same"), _rise("twice")],
         ),
         Claim(
             text="The loss rises more, the higher the peak.",
             source="Figure 7",
+            ordering="d",
             differences=[
                 _rise("constant-min", "half"),
                 _rise("half", "same"),

@@ -78,6 +78,7 @@ SUITE = Suite(
         Claim(
             text=f"Each annealed branch of {arm} ends where the cosine of its split does.",
             source="Figure 9; here: within 0.02",
+            ordering="e",
             differences=[
                 Difference(
                     label=f"loss on D0, release-{n} of {arm} less split-{n} of cosine",
