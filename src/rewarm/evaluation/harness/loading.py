@@ -20,7 +20,7 @@ OWN = Path(__file__).parent / "tasks"
 """The groups `paper_en` and `paper_de`, and what they vary."""
 _FOLDERS = (
     *("arc", "hellaswag", "mathqa", "mmlu/default", "nq_open", "okapi", "openbookqa", "piqa"),
-    *("super_glue/boolq", "triviaqa", "winogrande"),
+    *("super_glue/boolq", "triviaqa", "truthfulqa", "winogrande"),
 )
 """Where the stock tasks of the paper are: to read all 14,000 tasks takes ten seconds."""
 _ASKED = "what rewarm asks"
