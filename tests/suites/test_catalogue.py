@@ -1,5 +1,6 @@
 """Every suite is a set of campaigns that can be planned at every tier, and its claims ask for their arms."""
 
+import sys
 from collections import Counter
 from types import SimpleNamespace
 
@@ -8,6 +9,7 @@ import pytest
 from rewarm.campaign import load_campaign
 from rewarm.errors import CampaignError
 from rewarm.plan import make_plan
+from rewarm.suites import catalogue
 from rewarm.suites.catalogue import find_suite, suite_names
 from rewarm.suites.runs import Place, base_runs, suite_runs
 from rewarm.suites.tier import TIERS, read_tier
@@ -79,6 +81,22 @@ def test_claims_speak_of_arms_that_there_are(name):
             labels.append((claim.text, difference.label))
     assert labels
     assert len(set(labels)) == len(labels)
+
+
+def test_a_suite_is_one_file(tmp_path, monkeypatch, place):
+    (tmp_path / "batch_size.py").write_text(
+        "from rewarm.suites.stages import base\n"
+        "from rewarm.suites.suite import Setting, Suite\n"
+        "def settings(tier):\n"
+        '    arms = {n: {"batch": f"{n} sequences"} for n in ("8", "16")}\n'
+        '    return {"d0": Setting(datasets=["d0"], stages=[base(tier)], arms=arms)}\n'
+        'SUITE = Suite(name="batch-size", question="?", source="", settings=settings, claims=[])\n'
+    )
+    monkeypatch.setattr(catalogue, "__path__", [*catalogue.__path__, str(tmp_path)])
+    assert "batch-size" in suite_names()
+    (run,) = suite_runs(find_suite("batch-size"), read_tier("micro"), [1])
+    assert list(planned(run, place).arms) == ["8", "16"]
+    del sys.modules[f"{catalogue.__name__}.batch_size"]
 
 
 def test_the_pre_training_is_the_same_stage_in_every_suite(place):
