@@ -34,7 +34,7 @@ def ordering_table(found: Sequence[tuple[Suite, SuiteResult | None]]) -> Table:
         found: suites with their results; None where nothing is finished.
     """
     return Table(
-        columns=["", "ordering of the paper", "suites", "claims", "verdict"],
+        columns=["here", "ordering of the paper", "claims", "suites"],
         rows=[_row(letter, text, found) for letter, text in ORDERINGS.items()],
     )
 
@@ -52,11 +52,10 @@ def _row(letter: str, text: str, found: Sequence[tuple[Suite, SuiteResult | None
         waiting += len(asked - {claim.text for claim in done})
     counts = Counter[str](judged) + Counter({"not run yet": waiting})
     return [
-        f"({letter})",
-        text,
-        ", ".join(suites) or "-",
-        ", ".join(f"{count} {state}" for state, count in counts.items()) or "-",
         _verdict(judged, waiting),
+        f"({letter}) {text}",
+        ", ".join(f"{count} {state}" for state, count in counts.items()) or "-",
+        ", ".join(suites) or "-",
     ]
 
 

@@ -37,7 +37,7 @@ def overview_text(found: Sequence[tuple[Suite, SuiteResult | None]]) -> str:
         [
             suites_sentence([result for _, result in found if result is not None]),
             "",
-            *_table(ordering_table(found), "| --- | --- | --- | --- | --- |"),
+            *_table(ordering_table(found), "| --- | --- | --- | --- |"),
             "| suite | question | verdicts |",
             "| --- | --- | --- |",
             *(_suite_line(suite, result) for suite, result in found),
