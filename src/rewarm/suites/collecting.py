@@ -3,14 +3,19 @@
 from collections.abc import Sequence
 
 from rewarm.report.arms import arm_rows
+from rewarm.report.curves import drawn, kept_points
+from rewarm.report.lineage import tokens_before
 from rewarm.report.loading import Run, read_run
 from rewarm.runs.folder import RunFolder
 from rewarm.suites.judging import judge
 from rewarm.suites.outcome import Outcome
-from rewarm.suites.results import ArmResult, ClaimResult, SuiteResult
+from rewarm.suites.results import ArmResult, ClaimResult, Points, StageCurve, SuiteResult
 from rewarm.suites.runs import Place, suite_runs
 from rewarm.suites.suite import Claim, Outcomes, Suite
 from rewarm.suites.tier import Tier
+
+_LR_POINTS = 40
+"""Points of a learning rate that are kept; a schedule has few bends."""
 
 
 def suite_result(
@@ -34,6 +39,7 @@ def suite_result(
     """
     by_seed: dict[int, dict[str, Outcome]] = {seed: {} for seed in seeds}
     arms: list[ArmResult] = []
+    curves: dict[str, StageCurve] = {}
     runs: list[Run] = []
     for planned in suite_runs(suite, tier, seeds):
         if not RunFolder(planned.folder(place)).plan.exists():
@@ -43,6 +49,7 @@ def suite_result(
         for outcome in outcomes(run):
             by_seed[planned.seed][f"{planned.setting}/{outcome.row.arm}"] = outcome
             arms.append(_arm_result(planned.setting, planned.seed, outcome))
+            curves |= {folder: _curve(run, folder) for folder in arms[-1].stages}
     if not arms:
         return None
     claims: list[ClaimResult] = []
@@ -58,6 +65,7 @@ def suite_result(
         tier=tier.name,
         seeds=[seed for seed, found in by_seed.items() if found],
         arms=arms,
+        curves=curves,
         claims=claims,
         open=waiting,
         parameters=runs[0].record.parameters,
@@ -101,4 +109,21 @@ def _arm_result(setting: str, seed: int, outcome: Outcome) -> ArmResult:
         update_tokens=outcome.row.update_tokens,
         update_flops=outcome.row.update_flops,
         weights_sha256=result.weights_sha256,
+        stages=[stage.record.folder for stage in outcome.stages.values()],
+    )
+
+
+def _curve(run: Run, folder: str) -> StageCurve:
+    """Return what was measured along a stage."""
+    stage = run.stages[folder]
+    start_tokens = tokens_before(run, folder)
+    losses: dict[str, Points] = {}
+    for each in stage.evals:
+        losses.setdefault(each.dataset, []).append((start_tokens + each.tokens, each.loss))
+    steps = stage.steps
+    kept = kept_points(steps.lr, _LR_POINTS)
+    return StageCurve(
+        name=stage.record.name,
+        losses=losses,
+        lr=list(zip(drawn(start_tokens + steps.tokens[kept]), drawn(steps.lr[kept]), strict=True)),
     )

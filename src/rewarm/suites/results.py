@@ -2,10 +2,27 @@
 
 from typing import Literal
 
+from pydantic import Field
+
 from rewarm.runs.records import Record
 
 Verdict = Literal["held", "not held", "undecided"]
 """What several seeds say about a claim, or about a number that it rests on."""
+
+
+Points = list[tuple[float, float]]
+"""Tokens trained on, along the arm, and a value there."""
+
+
+class StageCurve(Record):
+    """What was measured along one stage, over the tokens that its model had been trained on."""
+
+    name: str
+    """Name of the stage."""
+    losses: dict[str, Points]
+    """Validation losses by dataset, nats per token."""
+    lr: Points
+    """The learning rate, thinned."""
 
 
 class ArmResult(Record):
@@ -27,6 +44,8 @@ class ArmResult(Record):
     """FLOPs of the same."""
     weights_sha256: str
     """Hash of the final weights."""
+    stages: list[str] = Field(default_factory=list[str])
+    """Folders of its stages, the first one first, for `SuiteResult.curves`; none in older records."""
 
 
 class DifferenceResult(Record):
@@ -76,6 +95,8 @@ class SuiteResult(Record):
     """The seeds that are finished."""
     arms: list[ArmResult]
     """Every finished arm of every seed."""
+    curves: dict[str, StageCurve] = Field(default_factory=dict[str, StageCurve])
+    """What was measured along each stage, by its folder; arms that share a stage share its curve."""
     claims: list[ClaimResult]
     """Every claim whose arms are finished."""
     open: list[str]
