@@ -1,11 +1,12 @@
 """Training on CPU cores: `rewarm train` against the Hugging Face Trainer and a plain loop, on the same model.
 
     python benchmarks/training.py TEXT.jsonl.zst --vocabulary 4096 --layers 6 --width 256
-    python benchmarks/training.py TEXT.jsonl.zst --tokenizer TOKENIZER.json --layers 8 --width 384
+    python benchmarks/training.py TEXT.jsonl.zst --tokenizer TOKENIZER.json --layers 8 --peers PYTHON
 
 Every contender starts from the same model folder and trains on the same windows with the same batch, AdamW,
 clipping at 1.0 and precision, in a process of its own. Its rate is tokens over the time of its steps, the first
-ones left out. Large matrix products are measured in the same rounds, for the distance from the limit.
+ones left out. With --peers (an interpreter of an environment that has them) litgpt and OLMo-core take part, see
+`peers_libraries.py`. Large matrix products are measured in the same rounds, for the distance from the limit.
 """
 
 import argparse
@@ -137,9 +138,14 @@ def ours(folder: Path, options: argparse.Namespace) -> float:
     return options.steps * BATCH * options.length / seconds
 
 
-def peer(name: str, folder: Path, options: argparse.Namespace) -> float:
+def peer(
+    name: str,
+    folder: Path,
+    options: argparse.Namespace,
+    program: tuple[str, str] = (sys.executable, "peers_training.py"),
+) -> float:
     """Give a peer its turn in a process of its own, and return what it measured."""
-    command = [sys.executable, str(HERE / "peers_training.py"), name, str(folder)]
+    command = [program[0], str(HERE / program[1]), name, str(folder)]
     command += [str(options.length), str(BATCH), str(options.steps), str(WARM_STEPS)]
     command += [options.precision, str(options.threads)]
     environment = os.environ | {"OMP_NUM_THREADS": str(options.threads)}
@@ -166,6 +172,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add_size_options(parser)
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--peers", help="Interpreter that has litgpt and OLMo-core.")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -190,6 +197,14 @@ def _contenders(folder: Path, options: argparse.Namespace) -> list[Contender]:
         "plain loop": "transformers' model and loss, torch's fused AdamW, autocast for bf16",
         "matrices": "products of 2,048 × 2,048 in the same precision, GFLOP/s",
     }
+    programs = dict.fromkeys(counted, (sys.executable, "peers_training.py"))
+    if options.peers is not None:
+        libraries = {
+            "litgpt": "the same model by litgpt, compiled, its chunked loss, fused AdamW, Fabric",
+            "OLMo-core": "Llama-like of the same depth and width, compiled, its own loss, fused AdamW",
+        }
+        counted = libraries | counted  # the products stay last
+        programs |= dict.fromkeys(libraries, (options.peers, "peers_libraries.py"))
     return [
         Contender(
             name="rewarm train",
@@ -197,7 +212,11 @@ def _contenders(folder: Path, options: argparse.Namespace) -> list[Contender]:
             run=lambda: ours(folder, options),
         ),
         *(
-            Contender(name=name, counted=words, run=lambda name=name: peer(name, folder, options))
+            Contender(
+                name=name,
+                counted=words,
+                run=lambda name=name: peer(name, folder, options, programs[name]),
+            )
             for name, words in counted.items()
         ),
     ]
