@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
 import orjson
@@ -109,7 +110,7 @@ class Builder:
             read=record.planned if read is None else read,
             ledger=record.planned if read is None else read,
             train_seconds=12.5,
-            weights_sha256="ab" * 32,
+            weights_sha256=sha256(f"{record.key} {final}".encode()).hexdigest(),
         )
 
     def finished(self, record, before, final, **rest):
@@ -177,8 +178,17 @@ def realistic(tmp_path_factory) -> Path:
     return write_realistic(tmp_path_factory.mktemp("runs") / "english-to-python")
 
 
-def write_realistic(path: Path, *, seed: int = 1234, unfinished: bool = False) -> Path:
-    """Write a run whose numbers look like those of a small model on two far datasets."""
+def write_realistic(
+    path: Path, *, seed: int = 1234, unfinished: bool = False, shift: float = 0.0
+) -> Path:
+    """Write a run whose numbers look like those of a small model on two far datasets.
+
+    Args:
+        path: the run folder.
+        seed: the seed.
+        unfinished: whether the last stage is left as a crash would leave it.
+        shift: added to every final loss of the arms.
+    """
     build = Builder()
     base = build.record("pretrain", key="1a2b3c4d", steps=1500, batch=64, length=512, planned=None)
     union = build.record(
@@ -197,8 +207,9 @@ def write_realistic(path: Path, *, seed: int = 1234, unfinished: bool = False) -
     ends = {"no-replay": (3.62, 1.31), "replay-5": (3.05, 1.33), "replay-25": (2.89, 1.38)}
     stages = [_curves(build, base, None, (2.80, 4.10), seed)]
     for number, (arm, record) in enumerate(updates.items()):
-        stages.append(_curves(build, record, (2.80, 4.10), ends[arm], seed + number))
-    stages.append(_curves(build, union, None, (2.84, 1.41), seed + 9))
+        after = (ends[arm][0] + shift, ends[arm][1] + shift)
+        stages.append(_curves(build, record, (2.80, 4.10), after, seed + number))
+    stages.append(_curves(build, union, None, (2.84 + shift, 1.41 + shift), seed + 9))
     if unfinished:
         stages[-1] = _cut(stages[-1], 900)
     arms = {arm: [base.folder, record.folder] for arm, record in updates.items()}

@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 import plotly.graph_objects as go
 
-from rewarm.report.html import Figure, drawn_figure
+from rewarm.report.html import Figure
 from rewarm.report.loading import Run
 from rewarm.report.styles import ArmStyle
 
@@ -110,10 +110,10 @@ RUN_FIGURES = Gallery[Run]("arms", "data", "speed")
 def _drawn(
     entry: _Entry[Subject], anchor: str, subject: Subject, styles: Mapping[str, ArmStyle]
 ) -> Figure:
-    return drawn_figure(
-        f"{anchor}-{entry.draw.__name__}",
-        entry.title,
-        entry.caption,
-        entry.draw(subject, styles),
-        entry.note,
+    return Figure(
+        id=f"{anchor}-{entry.draw.__name__}",
+        title=entry.title,
+        caption=entry.caption,
+        drawing=entry.draw(subject, styles),
+        note=entry.note,
     )

@@ -12,7 +12,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from rewarm.report.curves import LONGEST_POINTS, drawn, kept_points
+from rewarm.report.curves import drawn, kept_points
 from rewarm.report.frame import TOKENS_HOVER, framed, owner, stage_style, tokens_axis
 from rewarm.report.gallery import RUN_FIGURES
 from rewarm.report.lineage import dataset_of, tokens_before
@@ -43,9 +43,7 @@ class _Curve:
     "when they happen.",
     place="arms",
     note="Grey stages are shared by several arms. A click in the legend hides or shows an arm, or the "
-    "training loss; a double click in a panel shows its whole range. A curve of more than "
-    f"{LONGEST_POINTS:,} points is cut into equal runs of points, and the lowest and the highest point of "
-    "each run are drawn.",
+    "training loss; a double click in a panel shows its whole range.",
     when=lambda run: any(stage.evals or len(stage.steps.step) for stage in run.stages.values()),
 )
 def losses(run: Run, styles: Mapping[str, ArmStyle]) -> go.Figure:

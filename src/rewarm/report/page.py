@@ -2,21 +2,29 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 from rewarm.errors import CampaignError
 from rewarm.report import sections
-from rewarm.report.arms import arm_rows
 from rewarm.report.audit import StageAudit, replay_audit
 from rewarm.report.frame import stage_label
-from rewarm.report.html import Figure, document, packaged
+from rewarm.report.html import Figure, document, fragment, packaged, points_limit
 from rewarm.report.loading import Run, read_run
+from rewarm.report.merging import Comparison, comparisons, run_names
 from rewarm.report.overlap import overlap_caption, overlap_columns, overlap_rows
+from rewarm.report.panel_plots import PANEL_FIGURES
+from rewarm.report.panel_tables import Table, comparison_table, seed_table
+from rewarm.report.panel_verdict import panel_verdict, runs_left
+from rewarm.report.panels import SeededArm
 from rewarm.report.plots import RUN_FIGURES
 from rewarm.report.styles import ArmStyle, arm_styles
 from rewarm.report.tables import Headline, headline, trained_tokens
 from rewarm.report.verdict import verdict
 from rewarm.runs.files import write_bytes
+
+PAGE_BYTES = 6_000_000
+"""No page of several runs is larger."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +84,36 @@ class RunView:
     unfinished: list[str]
     """What is still to be done."""
 
+    @property
+    def all_figures(self) -> list[Figure]:
+        """Return the figures of all places."""
+        return [figure for figures in self.figures.values() for figure in figures]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PanelView:
+    """All that the page says of arms of several runs that are measured on the same datasets."""
+
+    title: str
+    """The datasets."""
+    arms: Sequence[SeededArm]
+    """The arms."""
+    datasets: Sequence[str]
+    """D0, D1, …"""
+    verdict: str
+    """What the seeds say."""
+    means: Table
+    """Means over the seeds, with intervals."""
+    figures: Sequence[Figure]
+    """What is drawn of them."""
+    seeds: Table
+    """Every seed."""
+
+    @property
+    def all_figures(self) -> Sequence[Figure]:
+        """Return the figures."""
+        return self.figures
+
 
 def write_report(run_paths: Sequence[Path], out: Path) -> Path:
     """Write the report of one or several runs as one HTML file.
@@ -106,14 +144,50 @@ def page(runs: Sequence[Run]) -> str:
 
     Args:
         runs: in the order in which they are shown; an arm that occurs in several looks the same in all.
+            Those that a page of `PAGE_BYTES` has no room for are compared with the others and named, but
+            not shown one by one.
     """
-    styles = arm_styles(list(dict.fromkeys(arm for run in runs for arm in run.record.arms)))
-    return document(
-        packaged("rewarm.report", "page.html.j2"),
-        {
-            "views": [_view(run, place, styles) for place, run in enumerate(runs)],
-            "rows": {place: arm_rows(run) for place, run in enumerate(runs)},
-        },
+    found = comparisons(runs) if len(runs) > 1 else []
+    labels = [arm.label for each in found for arm in each.panel.arms]
+    styles = arm_styles(list(dict.fromkeys([*labels, *(a for r in runs for a in r.record.arms)])))
+    panels = [_panel_view(f"panel{place}", each, styles) for place, each in enumerate(found)]
+    views = [_view(run, place, styles) for place, run in enumerate(runs)]
+    longest_points = points_limit([f for shown in (*panels, *views) for f in shown.all_figures])
+    articles = [
+        fragment(
+            packaged("rewarm.report", "run.html.j2"), {"view": view}, longest_points=longest_points
+        )
+        for view in views
+    ]
+
+    def with_articles(count: int) -> str:
+        values = {
+            "title": ", ".join(dict.fromkeys(run.record.name for run in runs)),
+            "names": run_names(runs),
+            "panels": panels,
+            "left": runs_left(runs),
+            "articles": articles[:count],
+        }
+        return document(
+            packaged("rewarm.report", "page.html.j2"), values, longest_points=longest_points
+        )
+
+    room_bytes = PAGE_BYTES - len(with_articles(0).encode())
+    ends = accumulate(len(article.encode()) + 1 for article in articles)
+    return with_articles(max(1, sum(end <= room_bytes for end in ends)))
+
+
+def _panel_view(anchor: str, found: Comparison, styles: dict[str, ArmStyle]) -> PanelView:
+    """Collect all that the page says of the arms of several runs."""
+    panel = found.panel
+    return PanelView(
+        title=panel.title,
+        arms=panel.arms,
+        datasets=panel.datasets,
+        verdict=panel_verdict(found),
+        means=comparison_table(panel),
+        figures=PANEL_FIGURES.drawn(anchor, panel, styles)["arms"],
+        seeds=seed_table(panel, "run"),
     )
 
 

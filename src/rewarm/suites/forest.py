@@ -15,9 +15,9 @@ from plotly.subplots import make_subplots
 from rewarm.report.curves import drawn
 from rewarm.report.frame import framed
 from rewarm.report.gallery import Gallery
+from rewarm.report.panel_plots import interval_bar
 from rewarm.report.styles import SHARED_COLOUR, ArmStyle
 from rewarm.report.wording import figure_text
-from rewarm.suites.plots import interval_bar
 from rewarm.suites.results import ClaimResult, DifferenceResult, SuiteResult, Verdict
 from rewarm.suites.tables import asked_text, interval_text
 

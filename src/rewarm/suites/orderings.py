@@ -7,10 +7,10 @@ looked for at any size.
 from collections import Counter
 from collections.abc import Sequence
 
+from rewarm.report.panel_tables import Table
 from rewarm.suites.judging import verdict_of_all
 from rewarm.suites.results import SuiteResult, Verdict
 from rewarm.suites.suite import Suite
-from rewarm.suites.tables import Table
 
 ORDERINGS = {
     "a": "Forgetting falls with every step of replay; up to 10 % of it costs at most 0.02 on the new data.",

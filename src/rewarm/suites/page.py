@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rewarm.report.html import Figure, document, packaged
+from rewarm.report.panel_plots import PANEL_FIGURES
+from rewarm.report.panel_tables import Table, arm_table, seed_table
 from rewarm.report.styles import arm_styles
 from rewarm.runs.files import write_bytes
 from rewarm.suites.forest import CLAIM_FIGURES
 from rewarm.suites.orderings import ordering_table
 from rewarm.suites.panels import panels
-from rewarm.suites.plots import PANEL_FIGURES
 from rewarm.suites.results import SuiteResult
 from rewarm.suites.suite import Suite
-from rewarm.suites.tables import Table, arm_table, difference_table, seed_table
+from rewarm.suites.tables import difference_table
 from rewarm.suites.verdict import suite_sentence, suites_sentence
 
 
@@ -105,7 +106,7 @@ def _view(anchor: str, suite: Suite, result: SuiteResult) -> SuiteView:
                 title=panel.title,
                 figures=PANEL_FIGURES.drawn(f"{anchor}-panel{place}", panel, styles)["arms"],
                 arms=arm_table(panel),
-                seeds=seed_table(panel),
+                seeds=seed_table(panel, "setting"),
             )
             for place, panel in enumerate(of_suite)
         ],

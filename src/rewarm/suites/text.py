@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
+from rewarm.report.panel_tables import Table, arm_table
 from rewarm.report.wording import markdown_text
 from rewarm.suites.orderings import ordering_table
 from rewarm.suites.panels import panels
 from rewarm.suites.results import SuiteResult
 from rewarm.suites.suite import Suite
-from rewarm.suites.tables import Table, arm_table, difference_table
+from rewarm.suites.tables import difference_table
 from rewarm.suites.verdict import suite_sentence, suites_sentence
 
 
