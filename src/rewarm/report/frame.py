@@ -60,6 +60,44 @@ def tokens_axis(title: str) -> dict[str, Any]:
     return {"title": {"text": title}, "exponentformat": "B", "rangemode": "tozero"}
 
 
+def title_panels(figure: go.Figure, titles: Sequence[str]) -> None:
+    """Name panels that stand above each other at their upper left, and the axes of the learning rate below.
+
+    Args:
+        figure: changed in place; it has one more panel than there are titles.
+        titles: of the panels above the learning rate.
+    """
+    for row, title in enumerate([*titles, "learning rate"], start=1):
+        figure.add_annotation(
+            text=title,
+            xref="paper",
+            yref=f"y{row if row > 1 else ''} domain",
+            x=0,
+            y=1,
+            xanchor="left",
+            yanchor="bottom",
+            yshift=2,
+            showarrow=False,
+        )
+    last = len(titles) + 1
+    figure.update_yaxes(tickformat="~e", rangemode="tozero", nticks=4, row=last, col=1)
+    figure.update_xaxes(tokens_axis("tokens trained on, along the arm"), row=last, col=1)
+
+
+def padded(values: list[float]) -> list[float] | None:
+    """Return a range with a little room about the values; None if there are none."""
+    if not values:
+        return None
+    room = 0.06 * (max(values) - min(values)) or 0.1
+    return drawn(np.array([min(values) - room, max(values) + room]))
+
+
+def x_view(start: float, end: float) -> list[float]:
+    """Return a range of tokens with a little room at both ends."""
+    room = 0.02 * (end - start)
+    return [start - room, end + room]
+
+
 def owner(run: Run, folder: str) -> str | None:
     """Return the arm that a stage is drawn as: the first that ends with it, or the only one through it."""
     for arm, folders in run.record.arms.items():

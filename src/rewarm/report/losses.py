@@ -13,7 +13,15 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from rewarm.report.curves import drawn, kept_points
-from rewarm.report.frame import TOKENS_HOVER, framed, owner, stage_style, tokens_axis
+from rewarm.report.frame import (
+    TOKENS_HOVER,
+    framed,
+    owner,
+    padded,
+    stage_style,
+    title_panels,
+    x_view,
+)
 from rewarm.report.gallery import RUN_FIGURES
 from rewarm.report.lineage import dataset_of, tokens_before
 from rewarm.report.loading import Run, StageRun
@@ -203,22 +211,9 @@ def _title_panels(figure: go.Figure, run: Run, curves: list[_Curve]) -> None:
         f"{figure_text(name)} (D{place}): validation loss, nats per token"
         for place, name in enumerate(run.record.datasets)
     ]
-    for row, title in enumerate([*titles, "learning rate"], start=1):
-        figure.add_annotation(
-            text=title,
-            xref="paper",
-            yref=f"y{row if row > 1 else ''} domain",
-            x=0,
-            y=1,
-            xanchor="left",
-            yanchor="bottom",
-            yshift=2,
-            showarrow=False,
-        )
+    title_panels(figure, titles)
     for row, name in enumerate(run.record.datasets, start=1):
         figure.update_yaxes(range=_whole_view(curves, name), row=row, col=1)
-    figure.update_yaxes(tickformat="~e", rangemode="tozero", nticks=4, row=len(titles) + 1, col=1)
-    figure.update_xaxes(tokens_axis("tokens trained on, along the arm"), row=len(titles) + 1, col=1)
 
 
 def _mark_boundaries(figure: go.Figure, run: Run) -> None:
@@ -256,7 +251,7 @@ def _mark_boundaries(figure: go.Figure, run: Run) -> None:
 
 def _whole_view(curves: list[_Curve], dataset: str) -> list[float] | None:
     """Return the first view's losses of a dataset: all but the start of a training from scratch."""
-    return _padded(
+    return padded(
         [
             loss
             for curve in curves
@@ -281,15 +276,7 @@ def _last_view(run: Run, curves: list[_Curve], dataset: str, start: float) -> li
             is_after = tokens > start or (tokens == start and step == 0)
             if is_after and step >= skipped_steps:
                 values.append(loss)
-    return _padded(values)
-
-
-def _padded(values: list[float]) -> list[float] | None:
-    """Return a range with a little room about the values; None if there are none."""
-    if not values:
-        return None
-    room = 0.06 * (max(values) - min(values)) or 0.1
-    return drawn(np.array([min(values) - room, max(values) + room]))
+    return padded(values)
 
 
 def _offer_views(figure: go.Figure, run: Run, curves: list[_Curve]) -> None:
@@ -303,8 +290,8 @@ def _offer_views(figure: go.Figure, run: Run, curves: list[_Curve]) -> None:
     last: dict[str, Any] = {}
     for row, name in enumerate([*names, None], start=1):
         axis = f"axis{row if row > 1 else ''}.range"
-        whole["x" + axis] = _x_view(0, max(ends))
-        last["x" + axis] = _x_view(start, max(ends))
+        whole["x" + axis] = x_view(0, max(ends))
+        last["x" + axis] = x_view(start, max(ends))
         if name is not None:
             whole["y" + axis] = _whole_view(curves, name)
             last["y" + axis] = _last_view(run, curves, name, start)
@@ -314,9 +301,3 @@ def _offer_views(figure: go.Figure, run: Run, curves: list[_Curve]) -> None:
         {"label": "since the last stage boundary", "ranges": last},
     ]
     figure.update_layout(meta={"views": views})
-
-
-def _x_view(start: float, end: float) -> list[float]:
-    """Return a range of tokens with a little room at both ends."""
-    room = 0.02 * (end - start)
-    return [start - room, end + room]

@@ -3,18 +3,19 @@
 It is made from results alone, and says the same for the same results, byte for byte.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rewarm.report.html import Figure, document, packaged
 from rewarm.report.panel_plots import PANEL_FIGURES
 from rewarm.report.panel_tables import Table, arm_table, seed_table
-from rewarm.report.styles import arm_styles
+from rewarm.report.styles import ArmStyle, arm_styles
 from rewarm.runs.files import write_bytes
+from rewarm.suites.curves import CURVE_FIGURES
 from rewarm.suites.forest import CLAIM_FIGURES
 from rewarm.suites.orderings import ordering_table
-from rewarm.suites.panels import panels
+from rewarm.suites.panels import LabelledArms, labelled_arms, panel
 from rewarm.suites.results import SuiteResult
 from rewarm.suites.suite import Suite
 from rewarm.suites.tables import difference_table
@@ -33,6 +34,8 @@ class PanelView:
     """Means over the seeds."""
     seeds: Table
     """Every seed."""
+    curves: Sequence[Figure]
+    """What is drawn of their training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +95,8 @@ def page(found: Sequence[tuple[Suite, SuiteResult | None]]) -> str:
 
 def _view(anchor: str, suite: Suite, result: SuiteResult) -> SuiteView:
     """Collect all that the page says of one suite."""
-    of_suite = panels(result)
-    styles = arm_styles(list(dict.fromkeys(arm.label for each in of_suite for arm in each.arms)))
+    of_suite = labelled_arms(result)
+    styles = arm_styles(list(dict.fromkeys(label for arms in of_suite for label in arms.seeds)))
     return SuiteView(
         anchor=anchor,
         suite=suite,
@@ -102,12 +105,19 @@ def _view(anchor: str, suite: Suite, result: SuiteResult) -> SuiteView:
         figures=CLAIM_FIGURES.drawn(anchor, result, styles)["claims"],
         table=difference_table(result),
         panels=[
-            PanelView(
-                title=panel.title,
-                figures=PANEL_FIGURES.drawn(f"{anchor}-panel{place}", panel, styles)["arms"],
-                arms=arm_table(panel),
-                seeds=seed_table(panel, "setting"),
-            )
-            for place, panel in enumerate(of_suite)
+            _panel_view(f"{anchor}-panel{place}", arms, styles)
+            for place, arms in enumerate(of_suite)
         ],
+    )
+
+
+def _panel_view(anchor: str, arms: LabelledArms, styles: Mapping[str, ArmStyle]) -> PanelView:
+    """Draw and tabulate arms that are measured on the same datasets."""
+    shown = panel(arms)
+    return PanelView(
+        title=shown.title,
+        figures=PANEL_FIGURES.drawn(anchor, shown, styles)["arms"],
+        arms=arm_table(shown),
+        seeds=seed_table(shown, "setting"),
+        curves=CURVE_FIGURES.drawn(anchor, arms, styles)["curves"],
     )

@@ -1,33 +1,66 @@
-"""The arms of a suite as panels: those that are measured on the same datasets, each over its seeds."""
+"""The arms of a suite that are measured on the same datasets, each under a label and over its seeds."""
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from rewarm.report.panels import Measured, Panel, SeededArm
 from rewarm.report.wording import list_text
-from rewarm.suites.results import ArmResult, SuiteResult
+from rewarm.suites.results import ArmResult, StageCurve, SuiteResult
 
 
-def panels(result: SuiteResult) -> list[Panel]:
+@dataclass(frozen=True, kw_only=True)
+class LabelledArms:
+    """Arms that are measured on the same datasets."""
+
+    title: str
+    """The settings that they are from."""
+    datasets: Sequence[str]
+    """The datasets, the oldest first."""
+    seeds: Mapping[str, Sequence[ArmResult]]
+    """Every arm by its label, seed by seed."""
+    curves: Mapping[str, StageCurve]
+    """What was measured along their stages, by folder."""
+
+
+def labelled_arms(result: SuiteResult) -> list[LabelledArms]:
     """Return the arms of a suite, those with the same datasets together.
 
-    The label of an arm has its setting too where the panel has several.
+    The label of an arm has its setting too where several settings are together.
     """
     grouped: dict[tuple[str, ...], list[ArmResult]] = defaultdict(list)
     for arm in result.arms:
         grouped[tuple(arm.final)].append(arm)
-    return [_panel(datasets, arms) for datasets, arms in grouped.items()]
+    return [_labelled(datasets, arms, result) for datasets, arms in grouped.items()]
 
 
-def _panel(datasets: tuple[str, ...], arms: list[ArmResult]) -> Panel:
+def _labelled(
+    datasets: tuple[str, ...], arms: list[ArmResult], result: SuiteResult
+) -> LabelledArms:
     settings = list(dict.fromkeys(arm.setting for arm in arms))
-    seeds: dict[str, list[Measured]] = defaultdict(list)
+    seeds: dict[str, list[ArmResult]] = defaultdict(list)
     for arm in arms:
         is_clear = len(settings) == 1 or arm.setting == arm.arm
-        seeds[arm.arm if is_clear else f"{arm.setting}/{arm.arm}"].append(_measured(arm))
+        seeds[arm.arm if is_clear else f"{arm.setting}/{arm.arm}"].append(arm)
+    return LabelledArms(
+        title=list_text(settings), datasets=datasets, seeds=seeds, curves=result.curves
+    )
+
+
+def panels(result: SuiteResult) -> list[Panel]:
+    """Return the arms of a suite as panels; see `labelled_arms`."""
+    return [panel(arms) for arms in labelled_arms(result)]
+
+
+def panel(arms: LabelledArms) -> Panel:
+    """Return arms with what they came to and what they cost."""
     return Panel(
-        title=list_text(settings),
-        datasets=datasets,
-        arms=[SeededArm(label=label, seeds=of_arm) for label, of_arm in seeds.items()],
+        title=arms.title,
+        datasets=arms.datasets,
+        arms=[
+            SeededArm(label=label, seeds=[_measured(arm) for arm in seeds])
+            for label, seeds in arms.seeds.items()
+        ],
     )
 
 
