@@ -58,7 +58,7 @@ def test_a_stage_and_its_export_score_the_same(untouched, texts, tmp_path):
     assert done.code == 0, done.err
     stage, exported = json.loads(done.out)
     assert stage["tasks"] == exported["tasks"]
-    assert stage["model"]["name"] == f"{untouched.stage('pretrain').name}-step-24"
+    assert stage["model"]["name"] == f"tiny-{untouched.stage('pretrain').name}-step-24"
     assert (stage["context_length"], stage["model"]["parameters"]) == (
         16,
         exported["model"]["parameters"],
@@ -90,14 +90,15 @@ def test_two_steps_of_a_stage_are_compared(untouched, texts, questions, tmp_path
         done = rewarm("eval", untouched.run, *where, *asked)
         assert done.code == 0, done.err
         assert "bits_per_byte" in done.out
-        assert f"wrote {tmp_path / stage}-step-{step}" in done.err
-    folders = [tmp_path / f"{stage}-step-{step}" for step in (12, 20)]
+        assert f"wrote {tmp_path}/tiny-replay-25-{stage}-step-{step}" in done.err
+    folders = [tmp_path / f"tiny-replay-25-{stage}-step-{step}" for step in (12, 20)]
     done = rewarm("compare", *folders)
     assert done.code == 0, done.err
-    assert "not significant" in done.out
+    assert "no difference seen on these items" in done.out
+    assert "significant" not in done.out
     assert "would be seen in four of five such comparisons" in done.out
     compared = json.loads(rewarm("compare", *folders, "--json").out)
-    assert [task["task"] for task in compared["tasks"]] == ["old", "pick"]
+    assert [task["task"] for task in compared["models"][0]["tasks"]] == ["old", "pick"]
     assert rewarm("compare", folders[0], tmp_path).code == 4
     again = rewarm("eval", untouched.run, *where, "--out", tmp_path, *tasks, *QUICK)
     assert (again.code, "were not touched" in again.err) == (2, True)

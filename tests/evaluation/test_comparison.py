@@ -9,7 +9,7 @@ import pytest
 
 from rewarm.engine.world import current_world
 from rewarm.errors import CampaignError, CheckpointError, MismatchError
-from rewarm.evaluation.comparison import compare_results
+from rewarm.evaluation.comparison import compare_sides
 from rewarm.evaluation.evaluate import Settings, evaluate, read_tasks
 from rewarm.evaluation.model import open_model
 from rewarm.evaluation.results import (
@@ -19,7 +19,14 @@ from rewarm.evaluation.results import (
     refuse_existing,
     results_file,
 )
-from rewarm.evaluation.statistics import smallest_visible
+from rewarm.evaluation.sides import Side
+from rewarm.evaluation.statistics import Part, smallest_visible
+
+
+def compare_two(first: Results, second: Results):
+    """Compare two models of one seed each."""
+    (compared,) = compare_sides(Side(seeds=(first,)), [Side(seeds=(second,))]).models
+    return compared
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +80,7 @@ def evaluated(files, model_folder, tmp_path_factory):
 
 
 def test_a_model_compared_with_itself_is_exactly_zero(evaluated):
-    compared = compare_results(evaluated(1), evaluated(1))
+    compared = compare_two(evaluated(1), evaluated(1))
     assert [task.task for task in compared.tasks] == ["texts", "questions", "asked"]
     for task in compared.tasks:
         assert (task.p_value, task.adjusted_p_value, task.is_significant) == (1.0, 1.0, False)
@@ -87,7 +94,7 @@ def test_a_model_compared_with_itself_is_exactly_zero(evaluated):
 
 def test_a_difference_is_that_of_the_items(evaluated):
     first, second = evaluated(1), evaluated(2)
-    compared = compare_results(first, second)
+    compared = compare_two(first, second)
     texts, questions, _ = compared.tasks
     pooled = texts.differences[0]
     a, b = first.of("texts"), second.of("texts")
@@ -99,7 +106,7 @@ def test_a_difference_is_that_of_the_items(evaluated):
     assert pooled.difference.value == pytest.approx(pooled.second - pooled.first)
     assert pooled.difference.standard_error == pytest.approx(math.sqrt(spread) / num_bytes.sum())
     assert pooled.smallest_visible == pytest.approx(
-        smallest_visible(pooled.difference.standard_error)
+        smallest_visible([Part(variance=pooled.difference.standard_error**2, freedom=11)])
     )
     assert [d.difference.domain for d in texts.differences] == [None, None, "x", "y"]
     x, y = texts.differences[2:]
@@ -110,7 +117,7 @@ def test_a_difference_is_that_of_the_items(evaluated):
         - np.mean([item.is_right for item in first.of("questions")])
     )
     assert all(task.adjusted_p_value >= task.p_value for task in compared.tasks)
-    back = compare_results(second, first).tasks[0].differences[0].difference
+    back = compare_two(second, first).tasks[0].differences[0].difference
     assert back.value == -pooled.difference.value
 
 
@@ -143,27 +150,27 @@ def test_other_items_are_refused(evaluated):
     with pytest.raises(
         MismatchError, match=r"texts: .* differ in its number of items \(12 and 2\)"
     ):
-        compare_results(evaluated(1), evaluated(1, 2))
+        compare_two(evaluated(1), evaluated(1, 2))
     found = evaluated(1)
     texts = found.record.tasks[0]
     other = texts.model_copy(update={"data_sha256": "0"})
     changed = found.record.model_copy(update={"tasks": [other]})
     with pytest.raises(MismatchError, match="data"):
-        compare_results(found, replace(found, record=changed))
+        compare_two(found, replace(found, record=changed))
     renamed = found.record.model_copy(
         update={"tasks": [texts.model_copy(update={"name": "others"})]}
     )
     with pytest.raises(MismatchError, match="no measured task of the same name"):
-        compare_results(found, replace(found, record=renamed))
+        compare_two(found, replace(found, record=renamed))
 
 
 def test_what_else_differs_is_said(evaluated):
     found = evaluated(1)
     texts = found.record.tasks[0]
     changed = found.record.model_copy(update={"tasks": [texts], "batch": 8})
-    compared = compare_results(found, replace(found, record=changed))
+    compared = compare_two(found, replace(found, record=changed))
     assert "the batch differs: 4 and 8" in compared.notes
-    assert "asked was measured on one model alone" in compared.notes
+    assert "asked was not measured on all of them, and is left out" in compared.notes
 
 
 def test_items_that_are_not_those_of_the_results_are_refused(evaluated, tmp_path):

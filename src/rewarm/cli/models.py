@@ -71,7 +71,9 @@ def evaluate(
         typer.Option(help="Folder of the harness's data.  [default: the hub of Hugging Face]"),
     ] = None,
     stage: Annotated[str | None, typer.Option(help="Of a run: the stage.")] = None,
-    arm: Annotated[str | None, typer.Option(help="Its arm, if the stage differs.")] = None,
+    arm: Annotated[
+        list[str] | None, typer.Option(help="Its arm, if the stage differs; may be repeated.")
+    ] = None,
     at: Annotated[str | None, typer.Option(help="Where in it.  [default: last checkpoint]")] = None,
     prepared: Prepared = None,
     out: Annotated[
@@ -94,16 +96,13 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Measure models: bits per byte, multiple choice, free answers, lm-evaluation-harness's tasks."""
+    from rewarm.cli.asked import OfRun, asked_models
     from rewarm.engine.world import current_world
     from rewarm.errors import CampaignError
     from rewarm.evaluation.evaluate import Settings as EvaluationSettings
     from rewarm.evaluation.evaluate import evaluate as evaluate_model
     from rewarm.evaluation.evaluate import read_tasks
-    from rewarm.evaluation.model import open_model
-    from rewarm.evaluation.results import refuse_existing
     from rewarm.evaluation.tables import print_results, results_json
-    from rewarm.runs.folder import RunFolder
-    from rewarm.training.evaluated import open_checkpoint
     from rewarm.training.progress import show_evaluation
 
     if precision not in ("fp32", "bf16"):
@@ -114,25 +113,19 @@ def evaluate(
         "questions": _named_files("--questions", questions),
         "generate": _named_files("--generate", generate),
     }
-    _check_models(models, out, stage=stage, of_stage=(arm, at, prepared))
+    of_run = OfRun(stage=stage, arms=tuple(arm or ()), at=at, prepared=prepared)
+    asked = asked_models(models, out, of_run=of_run, context=context, end_of_text=end_of_text)
     battery = _harness(harness or [], data, limit)
     others = battery.names if battery else ()
     tasks = read_tasks(files, german_prompts=german_prompts, limit=limit, others=others)
     world = current_world(device, threads)
     done = []
-    for place in models:
-        if stage is not None and _is_run(place):
-            model = open_checkpoint(
-                RunFolder(place), stage, arm=arm, at=at, prepared=prepared, context_length=context
-            )
-        else:
-            model = open_model(place, end_of_text=end_of_text, context_length=context)
-        folder = out / model.name
-        refuse_existing(folder)
-        with show_evaluation(new_console(), model.name) as on_progress:
+    for each in asked:
+        folder = out / each.name
+        with show_evaluation(new_console(), each.name) as on_progress:
             done.append(
                 evaluate_model(
-                    model,
+                    each.open(),
                     tasks,
                     folder,
                     world=world,
@@ -150,50 +143,49 @@ def evaluate(
 
 @app.command()
 def compare(
-    first: Annotated[Path, typer.Argument(metavar="A", help="Results of `rewarm eval`.")],
-    second: Annotated[Path, typer.Argument(metavar="B", help="The same of another model.")],
+    evaluations: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="A B...",
+            help="Folders of results of `rewarm eval`; each other one is compared with the first. Those of "
+            "several seeds of one recipe are joined by commas: A1,A2,A3 B1,B2,B3.",
+        ),
+    ],
+    power: Annotated[
+        bool,
+        typer.Option(
+            "--power",
+            help="Say how small a difference a comparison with A could see; no B is needed.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
 ) -> None:
-    """Compare two models item by item: differences with intervals, and what could not be seen."""
-    from rewarm.evaluation.comparison import compare_results
-    from rewarm.evaluation.results import read_results
-    from rewarm.evaluation.tables import print_comparison
+    """Compare models, or recipes over seeds: differences with intervals, and what could be seen."""
+    from rewarm.errors import CampaignError
+    from rewarm.evaluation.comparison import compare_sides
+    from rewarm.evaluation.comparison_tables import power_json, print_comparison, print_power
+    from rewarm.evaluation.power import expected_power
+    from rewarm.evaluation.sides import read_side
 
-    compared = compare_results(read_results(first), read_results(second))
+    if len(evaluations) < 2 and not power:
+        raise CampaignError(
+            f"{evaluations[0]}: there is nothing to compare it with. Give the folder of other results too, or "
+            "--power for what a comparison could see."
+        )
+    sides = [read_side(text) for text in evaluations]
+    console = new_console(error=False)
+    if power:
+        expected = [expected_power(side) for side in sides]
+        if as_json:
+            typer.echo(power_json(expected))
+        else:
+            print_power(console, expected)
+        return
+    compared = compare_sides(sides[0], sides[1:])
     if as_json:
         typer.echo(compared.model_dump_json(indent=2))
     else:
-        print_comparison(new_console(error=False), compared)
-
-
-def _is_run(folder: Path) -> bool:
-    from rewarm.runs.folder import RunFolder
-
-    return RunFolder(folder).resolved.exists()
-
-
-def _check_models(
-    models: list[Path], out: Path, *, stage: str | None, of_stage: tuple[object, ...]
-) -> None:
-    """Refuse models whose evaluation would end with a mistake after hours, as far as can be known before."""
-    from rewarm.errors import CampaignError, CheckpointError
-    from rewarm.evaluation.results import refuse_existing
-
-    for place in models:
-        if not place.is_dir():
-            raise CheckpointError(f"{place}: no such folder. Give a Hugging Face folder, or a run.")
-    runs = [place for place in models if _is_run(place)]
-    if runs and stage is None:
-        raise CampaignError(f"{runs[0]} is a run; say with --stage which of its stages")
-    if not runs and (stage, *of_stage) != (None,) * 4:
-        raise CampaignError("--stage, --arm, --at and --prepared are of a run, and no model is one")
-    names = [place.resolve().name for place in models if place not in runs]
-    for name in names:
-        refuse_existing(out / name)
-        if names.count(name) > 1:
-            raise CampaignError(
-                f"two models are called {name!r}, and results go by names; give one of them another --out"
-            )
+        print_comparison(console, compared)
 
 
 def _harness(names: list[str], data: Path | None, limit: int | None) -> "Battery | None":

@@ -1,98 +1,122 @@
-"""Two models on the same items: paired differences, what is significant over all tasks, and what could be seen.
+"""Models, or recipes over seeds, on the same items: paired differences, and what is significant over all tasks.
 
-A task's verdict is on its headline, the first of its metrics: bits per byte by Student's t, accuracies by the
-exact test of McNemar; the p-values of all tasks are adjusted together (Holm).
+The first is the reference; each other one is compared with it. A task's verdict is on its headline, the first
+of its metrics, and the p-values of all tasks of all models are adjusted together (Holm). With one seed a side
+the verdict is on these checkpoints: bits per byte by Student's t over documents, accuracies by the exact test
+of McNemar. With several it is on the recipes, and the error is that over items and over seeds.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
-from rewarm.errors import MismatchError
-from rewarm.evaluation.items import Item
-from rewarm.evaluation.metrics import METRICS, Measured, measure, measure_difference
-from rewarm.evaluation.results import MetricRecord, Results, TaskRecord, metric_record
-from rewarm.evaluation.statistics import LEVEL, Estimate, holm, mcnemar, p_value, smallest_visible
-from rewarm.runs.records import Record
-
-
-class Difference(Record):
-    """A metric of both models."""
-
-    first: float
-    """Of the first."""
-    second: float
-    """Of the second."""
-    difference: MetricRecord
-    """Second minus first, paired by item."""
-    smallest_visible: float | None
-    """The true difference that such a comparison finds four times in five; None if no item differs, or
-    one alone is there, which says nothing of that."""
-
-
-class TaskComparison(Record):
-    """A task of both models."""
-
-    task: str
-    """Its name."""
-    items: int
-    """How many both have."""
-    p_value: float
-    """Of no difference in the headline, by this task alone."""
-    adjusted_p_value: float
-    """The same over all tasks (Holm)."""
-    is_significant: bool
-    """Whether the adjusted one is below 5 %."""
-    differences: list[Difference]
-    """The headline first."""
+from rewarm.errors import CampaignError, MismatchError
+from rewarm.evaluation.compared import (
+    AverageComparison,
+    Comparison,
+    Difference,
+    ModelComparison,
+    Over,
+    PromptComparison,
+    SideRecord,
+    TaskComparison,
+)
+from rewarm.evaluation.items import Item, PromptItem
+from rewarm.evaluation.metrics import (
+    METRICS,
+    Measured,
+    average,
+    averaged,
+    measure,
+    measure_difference,
+)
+from rewarm.evaluation.results import TaskRecord, metric_record
+from rewarm.evaluation.sides import Side, letter
+from rewarm.evaluation.statistics import LEVEL, holm, mcnemar, p_value, smallest_visible
 
 
-class Comparison(Record):
-    """Two models on the tasks that both have."""
+@dataclass(frozen=True, kw_only=True)
+class _Paired:
+    """A task of two sides."""
 
-    first: str
-    """Name of the first."""
-    second: str
-    """Name of the second."""
-    tasks: list[TaskComparison]
-    """In the order of the first."""
-    notes: list[str]
-    """What else differs between the two evaluations, and which tasks were left out."""
+    task: TaskRecord
+    """As the reference has it."""
+    firsts: Sequence[Sequence[Item]]
+    """Items of the reference, by seed."""
+    seconds: Sequence[Sequence[Item]]
+    """The same of the other side."""
+    gains: Sequence[Measured]
+    """Every metric's difference."""
+
+    @property
+    def headline(self) -> str:
+        """Name of the metric that is tested."""
+        return self.task.metrics[0].metric
+
+    @property
+    def headline_gain(self) -> Measured:
+        """Its difference over all items."""
+        return next(each for each in self.gains if each.metric == self.headline)
 
 
-def compare_results(first: Results, second: Results) -> Comparison:
-    """Compare two models on every task that both evaluations have.
+def compare_sides(first: Side, others: Sequence[Side]) -> Comparison:
+    """Compare models with the first, on every task that both have.
+
+    Args:
+        first: the reference.
+        others: what is compared with it, each with as many seeds; its seeds are paired with those of the
+            reference in their order.
 
     Raises:
-        MismatchError: they have no task in common, or one on other items.
+        CampaignError: the sides have different numbers of seeds.
+        MismatchError: two have no task in common, or one on other items.
     """
-    others = {task.name: task for task in second.record.tasks}
-    shared = [task for task in first.record.tasks if task.name in others and task.metrics]
+    for other in others:
+        _check_seeds(first, other)
+    over: Over = "items" if len(first.seeds) == 1 else "items and seeds"
+    sides = [first, *others]
+    named = [_named(side, letter(number)) for number, side in enumerate(sides)]
+    paired = [_pair(first, other) for other in others]
+    p_values = [_p_value(each) for pairs in paired for each in pairs]
+    verdicts = iter(zip(p_values, holm(p_values), strict=True))
+    models: list[ModelComparison] = []
+    for other, second, pairs in zip(others, named[1:], paired, strict=True):
+        tasks = [_compared(each, over, *next(verdicts)) for each in pairs]
+        averages = _averages(pairs, tasks)
+        notes = _notes(first, other)
+        models.append(ModelComparison(second=second, tasks=tasks, averages=averages, notes=notes))
+    return Comparison(first=named[0], over=over, models=models, prompts=_prompts(sides, named))
+
+
+def _check_seeds(first: Side, other: Side) -> None:
+    if len(first.seeds) != len(other.seeds):
+        raise CampaignError(
+            f"{','.join(first.folders)} and {','.join(other.folders)}: {len(first.seeds)} and "
+            f"{len(other.seeds)} folders. Each is one training, and they are compared in pairs, by their "
+            "places. Give as many on each side: A1,A2,A3 B1,B2,B3."
+        )
+
+
+def _pair(first: Side, other: Side) -> list[_Paired]:
+    """Return the tasks that both have, checked to be on the same items."""
+    shared = [
+        task
+        for task in first.seeds[0].record.tasks
+        if first.measured(task.name) and other.measured(task.name)
+    ]
     if not shared:
         raise MismatchError(
-            f"{first.folder} and {second.folder} have no measured task of the same name, so nothing can be "
-            "compared. Evaluate both models on the same tasks."
+            f"{','.join(first.folders)} and {','.join(other.folders)} have no measured task of the same name, "
+            "so nothing can be compared. Evaluate all models on the same tasks."
         )
-    pairs: list[tuple[list[Item], list[Item]]] = []
+    found: list[_Paired] = []
     for task in shared:
-        _check_same(task, others[task.name])
-        pairs.append((first.of(task.name), second.of(task.name)))
-    headlines = [task.metrics[0].metric for task in shared]
-    p_values = [_p_value(*pair, each) for pair, each in zip(pairs, headlines, strict=True)]
-    return Comparison(
-        first=first.record.model.name,
-        second=second.record.model.name,
-        tasks=[
-            TaskComparison(
-                task=task.name,
-                items=task.items,
-                p_value=p,
-                adjusted_p_value=adjusted,
-                is_significant=adjusted < 1 - LEVEL,
-                differences=_differences(*pair, task.metrics[0].metric),
-            )
-            for task, pair, p, adjusted in zip(shared, pairs, p_values, holm(p_values), strict=True)
-        ],
-        notes=_notes(first, second),
-    )
+        for one, another in pairwise([*first.measured(task.name), *other.measured(task.name)]):
+            _check_same(one, another)
+        firsts, seconds = first.of(task.name), other.of(task.name)
+        gains = measure_difference(firsts, seconds)
+        found.append(_Paired(task=task, firsts=firsts, seconds=seconds, gains=gains))
+    return found
 
 
 def _check_same(task: TaskRecord, other: TaskRecord) -> None:
@@ -104,60 +128,107 @@ def _check_same(task: TaskRecord, other: TaskRecord) -> None:
     ):
         if a != b:
             raise MismatchError(
-                f"{task.name}: the two evaluations differ in its {what} ({a} and {b}), so its items cannot be "
-                "paired. Evaluate both models on the same file with the same --limit."
+                f"{task.name}: two evaluations differ in its {what} ({a} and {b}), so its items cannot be "
+                "paired. Evaluate all models on the same file with the same --limit."
             )
 
 
-def _p_value(first: Sequence[Item], second: Sequence[Item], headline: str) -> float:
+def _p_value(paired: _Paired) -> float:
     """Return the p-value of the headline."""
-    (metric,) = (each for each in METRICS[type(first[0])] if each.name == headline)
-    if metric.is_yes_or_no:
+    first, second = paired.firsts[0], paired.seconds[0]
+    (metric,) = (each for each in METRICS[type(first[0])] if each.name == paired.headline)
+    if metric.is_yes_or_no and len(paired.firsts) == 1:
         return mcnemar(
             [bool(metric.numerator(item)) for item in first],
             [bool(metric.numerator(item)) for item in second],
         )
-    return p_value(_of(measure_difference(first, second), headline))
+    return p_value(paired.headline_gain.estimate)
 
 
-def _of(measured: Sequence[Measured], metric: str) -> Estimate:
-    """Return a metric over all items."""
-    return next(each.estimate for each in measured if each.metric == metric)
-
-
-def _differences(first: Sequence[Item], second: Sequence[Item], headline: str) -> list[Difference]:
-    pairs = zip(measure(first), measure(second), measure_difference(first, second), strict=True)
-    found = [_difference(*each) for each in pairs]
-    first_of_all = next(each for each in found if each.difference.metric == headline)
-    return [first_of_all, *(each for each in found if each is not first_of_all)]
-
-
-def _difference(first: Measured, second: Measured, difference: Measured) -> Difference:
-    record = metric_record(difference)
-    error = record.standard_error
-    return Difference(
-        first=first.estimate.value,
-        second=second.estimate.value,
-        difference=record,
-        smallest_visible=smallest_visible(error) if error else None,
+def _compared(paired: _Paired, over: Over, p: float, adjusted: float) -> TaskComparison:
+    values = zip(
+        _mean_values(paired.firsts), _mean_values(paired.seconds), paired.gains, strict=True
+    )
+    found = [_difference(*each) for each in values]
+    headline = next(each for each in found if each.difference.metric == paired.headline)
+    return TaskComparison(
+        task=paired.task.name,
+        items=paired.task.items,
+        over=over,
+        p_value=p,
+        adjusted_p_value=adjusted,
+        is_significant=adjusted < 1 - LEVEL,
+        differences=[headline, *(each for each in found if each is not headline)],
     )
 
 
-def _notes(first: Results, second: Results) -> list[str]:
+def _mean_values(seeds: Sequence[Sequence[Item]]) -> list[float]:
+    """Return each metric's mean over seeds."""
+    by_seed = [[each.estimate.value for each in measure(items)] for items in seeds]
+    return [_mean(values) for values in zip(*by_seed, strict=True)]
+
+
+def _difference(first: float, second: float, gain: Measured) -> Difference:
+    record = metric_record(gain)
+    visible = smallest_visible(gain.estimate.parts) if record.standard_error else None
+    return Difference(first=first, second=second, difference=record, smallest_visible=visible)
+
+
+def _averages(
+    paired: Sequence[_Paired], tasks: Sequence[TaskComparison]
+) -> list[AverageComparison]:
+    """Return the means over tasks, of accuracies and of bits per byte."""
+    found: list[AverageComparison] = []
+    for metric, names in averaged({each.task.name: each.headline for each in paired}).items():
+        gain = average([each.headline_gain for each in paired if each.task.name in names], metric)
+        headlines = [task.differences[0] for task in tasks if task.task in names]
+        first = _mean([each.first for each in headlines])
+        second = _mean([each.second for each in headlines])
+        found.append(AverageComparison(tasks=names, difference=_difference(first, second, gain)))
+    return found
+
+
+def _named(side: Side, called: str) -> SideRecord:
+    names = [each.record.model.name for each in side.seeds]
+    return SideRecord(letter=called, folders=side.folders, names=names)
+
+
+def _prompts(sides: Sequence[Side], named: Sequence[SideRecord]) -> list[PromptComparison]:
+    """Return the prompts that every model was given, with all continuations."""
+    said: dict[str, dict[str, list[str]]] = {}
+    for side, name in zip(sides, named, strict=True):
+        for item in (item for results in side.seeds for item in results.items):
+            if isinstance(item, PromptItem):
+                by_model = said.setdefault(item.prompt, {})
+                by_model.setdefault(name.letter, []).append(item.continuation)
+    of_all = [len(side.seeds) for side in sides]
+    return [
+        PromptComparison(prompt=prompt, continuations=found)
+        for prompt, found in said.items()
+        if [len(each) for each in found.values()] == of_all
+    ]
+
+
+def _notes(first: Side, other: Side) -> list[str]:
     notes: list[str] = []
-    a, b = first.record, second.record
-    for what, one, other in (
-        ("context length", a.context_length, b.context_length),
-        ("precision", a.precision, b.precision),
-        ("device", a.device, b.device),
-        ("batch", a.batch, b.batch),
+    records = [each.record for each in (*first.seeds, *other.seeds)]
+    for what, values in (
+        ("context length", [each.context_length for each in records]),
+        ("precision", [each.precision for each in records]),
+        ("device", [each.device for each in records]),
+        ("batch", [each.batch for each in records]),
     ):
-        if one != other:
-            notes.append(f"the {what} differs: {one} and {other}")
-    if a.model.tokenizer != b.model.tokenizer:
+        different = list(dict.fromkeys(map(str, values)))
+        if len(different) > 1:
+            notes.append(f"the {what} differs: {' and '.join(different)}")
+    if len({each.model.tokenizer for each in records}) > 1:
         notes.append(
             "the tokenizers differ; bits per byte can still be compared, and so can accuracies"
         )
-    names = [{task.name for task in each.tasks} for each in (a, b)]
-    notes += [f"{name} was measured on one model alone" for name in sorted(names[0] ^ names[1])]
-    return notes
+    names = [{task.name for task in each.tasks} for each in records]
+    left_out = sorted(set.union(*names) - set.intersection(*names))
+    return notes + [f"{name} was not measured on all of them, and is left out" for name in left_out]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

@@ -1,7 +1,7 @@
 """Limits of the gate on tasks, from the evaluations in `RUN/evaluations`; before and after are paired by item.
 
-An evaluation belongs to a model by its name, `<stage's folder>-step-<step>`; that of the end of a stage is
-believed only if it has the hash of the stage's weights.
+An evaluation belongs to a model by the end of its name, `<stage's folder>-step-<step>`; before it stand the run
+and perhaps the arm. That of the end of a stage is believed only if it has the hash of the stage's weights.
 """
 
 import hashlib
@@ -9,14 +9,11 @@ from collections.abc import Iterator, Sequence
 
 from rewarm.evaluation.finding import Finding, Limit
 from rewarm.evaluation.gated import Gated
-from rewarm.evaluation.metrics import MACRO, METRICS, Measured, measure, measure_difference
+from rewarm.evaluation.metrics import SHARES, Measured, measure, measure_difference
 from rewarm.evaluation.results import Results, TaskRecord, read_results, results_file
 from rewarm.runs.folder import RunFolder
 from rewarm.runs.records import GateRecord, TaskLimitRecord
 
-_MORE_IS_BETTER = {m.name: m.is_yes_or_no for metrics in METRICS.values() for m in metrics} | {
-    MACRO: False
-}
 _REMEDY = "More replay, a lower max_lr or an earlier annealing loses less."
 
 
@@ -64,7 +61,7 @@ def _value(run: RunFolder, stage: Gated, task: TaskLimitRecord, allowed: float) 
         measured = _pick(task, metric, measure(results.of(task.name)))
     except _NotMeasuredError as reason:
         return _limit(stage, task, "at_worst", allowed).not_measured(str(reason))
-    limit = _limit(stage, task, "at_worst", allowed, is_most=not _MORE_IS_BETTER[metric])
+    limit = _limit(stage, task, "at_worst", allowed, is_most=metric not in SHARES)
     return limit.judged(measured.estimate.value, _REMEDY, measured.estimate.standard_error)
 
 
@@ -78,11 +75,11 @@ def _change(
         before = _results_before(run, gate, stage, task)
         metric = _metric(task, after)
         _check_same(_task(task, before), _task(task, after))
-        items = before.of(task.name), after.of(task.name)
+        items = [before.of(task.name)], [after.of(task.name)]
         change = _pick(task, metric, measure_difference(*items)).estimate
     except _NotMeasuredError as reason:
         return limit.not_measured(str(reason))
-    worse = -change.value if _MORE_IS_BETTER[metric] else change.value
+    worse = -change.value if metric in SHARES else change.value
     return limit.judged(worse, _REMEDY, change.standard_error)
 
 
@@ -112,13 +109,14 @@ def _results_of(run: RunFolder, stage: Gated, task: TaskLimitRecord) -> Results:
             f"{stage.folder} has no result yet; `rewarm train` goes on with it, then `rewarm eval` measures "
             "it."
         )
-    results = _read(run, stage, stage.record.steps, task)
-    if _digest(results) != stage.result.weights_sha256:
-        raise _NotMeasuredError(
-            f"{results.folder} was measured on other weights than {stage.folder} has now; move it away and "
-            "evaluate again."
-        )
-    return results
+    evaluations = _read(run, stage, stage.record.steps, task)
+    for results in evaluations:
+        if _digest(results) == stage.result.weights_sha256:
+            return results
+    raise _NotMeasuredError(
+        f"{evaluations[0].folder} was measured on other weights than {stage.folder} has now; move it away and "
+        "evaluate again."
+    )
 
 
 def _results_before(
@@ -132,7 +130,7 @@ def _results_before(
         at_end = child.record.start_step == child.before.record.steps
         if at_end:
             return _results_of(run, child.before, task)
-        return _read(run, child.before, child.record.start_step, task)
+        return _read(run, child.before, child.record.start_step, task)[0]
     if task.against not in (None, "base"):
         raise _NotMeasuredError(
             f"{task.against!r} is no stage before {stage.folder}; correct `against` in the [[gate.task]]."
@@ -150,14 +148,21 @@ def _results_before(
     return read_results(folder)
 
 
-def _read(run: RunFolder, stage: Gated, step: int, task: TaskLimitRecord) -> Results:
-    folder = run.evaluations / f"{stage.folder}-step-{step}"
-    if results_file(folder).exists():
-        return read_results(folder)
+def _read(run: RunFolder, stage: Gated, step: int, task: TaskLimitRecord) -> list[Results]:
+    """Return the evaluations of a checkpoint, at least one; those with the task first."""
+    name = f"{stage.folder}-step-{step}"
+    folders = [
+        each for each in sorted(run.evaluations.glob("*")) if f"-{each.name}".endswith(f"-{name}")
+    ]
+    found = [read_results(each) for each in folders if results_file(each).exists()]
+    if found:
+        return sorted(
+            found, key=lambda each: not any(t.name == task.name for t in each.record.tasks)
+        )
     arm = f" --arm {stage.arms[0]}" if stage.arms else ""
     raise _NotMeasuredError(
-        f'{folder} is not there; `rewarm eval {run.path} --stage {stage.record.name}{arm} --at "{step} steps" '
-        f"… {task.name}=FILE --out {run.evaluations}` makes it."
+        f"{run.evaluations} has none of {name}; `rewarm eval {run.path} --stage {stage.record.name}{arm} --at "
+        f'"{step} steps" … {task.name}=FILE --out {run.evaluations}` makes it.'
     )
 
 

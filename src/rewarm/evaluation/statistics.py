@@ -4,19 +4,34 @@ Whatever is compared was measured on the same documents, the same questions or t
 comparison here is paired. Intervals are two-sided, 95 %.
 
 Sources: the ratio estimator of survey sampling (Cochran, "Sampling Techniques", chapter 6); Miller, "Adding
-Error Bars to Evals" (arXiv 2411.00640); McNemar 1947 in its exact form; Holm 1979.
+Error Bars to Evals" (arXiv 2411.00640); McNemar 1947 in its exact form; Holm 1979; of errors in parts Cochran
+and Cox, "Experimental Designs" (1950).
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import optimize, stats
 
 LEVEL = 0.95
 """How many of all intervals hold the true value."""
+
+
+_LEAST_P = 1e-100
+"""What is below is zero."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One of the independent parts of a squared standard error."""
+
+    variance: float
+    """What it adds to the square."""
+    freedom: float
+    """Degrees of freedom that it was estimated with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +48,8 @@ class Estimate:
     """Upper end of the interval."""
     count: int
     """How many documents, questions or seeds it rests on."""
+    parts: tuple[Part, ...]
+    """Of the squared standard error; one, unless both items and seeds are in it."""
 
     @property
     def is_significant(self) -> bool:
@@ -67,7 +84,7 @@ def ratio(numerators: ArrayLike, denominators: ArrayLike) -> Estimate:
     if len(n) > 1:
         spread = float(np.square(n - value * b).sum())
         error = math.sqrt(len(n) / (len(n) - 1) * spread) / float(b.sum())
-    return _estimate(value, error, len(n))
+    return estimate_of(value, error, len(n))
 
 
 def mean(values: ArrayLike) -> Estimate:
@@ -84,7 +101,20 @@ def mean(values: ArrayLike) -> Estimate:
     """
     x = _array(values)
     error = float(x.std(ddof=1)) / math.sqrt(len(x)) if len(x) > 1 else math.nan
-    return _estimate(float(x.mean()), error, len(x))
+    return estimate_of(float(x.mean()), error, len(x))
+
+
+def estimate_of(value: float, standard_error: float, count: int) -> Estimate:
+    """Return an estimate from its standard error, with an interval by Student's t.
+
+    Args:
+        value: what was estimated.
+        standard_error: of it; NaN where that is not known.
+        count: how many observations it rests on.
+    """
+    part = Part(variance=standard_error**2, freedom=count - 1)
+    found = _in_parts(value, (part,), count)
+    return replace(found, standard_error=standard_error)  # and not the root of its square
 
 
 def macro_average(estimates: Sequence[Estimate]) -> Estimate:
@@ -102,7 +132,37 @@ def macro_average(estimates: Sequence[Estimate]) -> Estimate:
     """
     value = float(_array([each.value for each in estimates]).mean())
     error = math.sqrt(sum(each.standard_error**2 for each in estimates)) / len(estimates)
-    return _estimate(value, error, sum(each.count for each in estimates))
+    return estimate_of(value, error, sum(each.count for each in estimates))
+
+
+def over_seeds(seeds: Sequence[float], items: Estimate) -> Estimate:
+    """Estimate a mean over seeds of what was measured on the same items, with the errors of both.
+
+        SE² = s²(seeds) / k + SE²(items)
+
+    What a seed changes item by item is in both parts, so the error is a little too large where items matter
+    more than seeds.
+
+    The interval and the p-value weigh Student's t of each part by its variance (Cochran and Cox). Degrees of
+    freedom after Welch and Satterthwaite would be too many: where three seeds differ little by chance, they
+    are taken for certain. Simulated, two seeds of one recipe were then "significant" up to 13 times in 100,
+    three up to 8 times, where these weights give 6 and 5.
+
+    Args:
+        seeds: the value of each of k seeds, such as a paired difference.
+        items: their mean, with its error over items.
+
+    Returns:
+        `items` itself if there is one seed, which says nothing of others.
+
+    >>> over_seeds([0.0, 2.0], ratio([1.0, 1.0], [1, 1])).standard_error
+    1.0
+    """
+    if len(seeds) == 1:
+        return items
+    error = mean(seeds).standard_error
+    parts = (Part(variance=error**2, freedom=len(seeds) - 1), *items.parts)
+    return _in_parts(items.value, parts, items.count)
 
 
 def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> float:
@@ -142,28 +202,37 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def p_value(estimate: Estimate) -> float:
-    """Return the two-sided p-value of a true value of zero, by Student's t."""
+    """Return the two-sided p-value of a true value of zero, by Student's t; its parts as in `over_seeds`."""
     if estimate.standard_error == 0:
         return 1.0 if estimate.value == 0 else 0.0
     if math.isnan(estimate.standard_error):
         return 1.0
-    t = abs(estimate.value) / estimate.standard_error
-    return float(2 * stats.t.sf(t, estimate.count - 1))
+    t, parts = abs(estimate.value) / estimate.standard_error, estimate.parts
+    if len(parts) == 1:
+        return float(2 * stats.t.sf(t, parts[0].freedom))
+    if t > _critical(parts, _LEAST_P / 2):
+        return 0.0
+    found = optimize.root_scalar(
+        lambda log_p: _critical(parts, math.exp(log_p) / 2) - t, bracket=(math.log(_LEAST_P), 0)
+    )
+    return math.exp(found.root)
 
 
-def smallest_visible(standard_error: float, *, power: float = 0.8) -> float:
+def smallest_visible(parts: Sequence[Part], *, power: float = 0.8) -> float:
     """Return the smallest true difference that a comparison finds with this probability.
 
-        (z₀.₉₇₅ + z_power)·SE
+        (t₀.₉₇₅ + t_power)·SE
 
     Args:
-        standard_error: of the difference.
+        parts: of the difference's squared standard error.
         power: the probability, in (½, 1).
 
-    >>> round(smallest_visible(0.0041) * 100, 1)  # paired, HellaSwag's 10,042 questions: in points
+    >>> hellaswag = Part(variance=0.0041**2, freedom=10_041)  # paired, its 10,042 questions
+    >>> round(smallest_visible([hellaswag]) * 100, 1)  # in points
     1.1
     """
-    return float(stats.norm.ppf((1 + LEVEL) / 2) + stats.norm.ppf(power)) * standard_error
+    t = _critical(parts, (1 - LEVEL) / 2) + _critical(parts, 1 - power)
+    return t * math.sqrt(sum(part.variance for part in parts))
 
 
 def accuracy_difference_error(questions: int, *, accuracy: float, correlation: float) -> float:
@@ -192,8 +261,21 @@ def _array(values: ArrayLike) -> NDArray[np.float64]:
     return x
 
 
-def _estimate(value: float, error: float, count: int) -> Estimate:
-    half = math.nan if count < 2 else error * float(stats.t.ppf((1 + LEVEL) / 2, count - 1))
+def _in_parts(value: float, parts: tuple[Part, ...], count: int) -> Estimate:
+    error = math.sqrt(sum(part.variance for part in parts))
+    half = _critical(parts, (1 - LEVEL) / 2) * error if error else 0.0
     return Estimate(
-        value=value, standard_error=error, low=value - half, high=value + half, count=count
+        value=value,
+        standard_error=error,
+        low=value - half,
+        high=value + half,
+        count=count,
+        parts=parts,
     )
+
+
+def _critical(parts: Sequence[Part], tail: float) -> float:
+    """Return what is exceeded with this probability, in standard errors: each part's t by its variance."""
+    whole = sum(part.variance for part in parts)
+    each = [part.variance / whole * stats.t.isf(tail, part.freedom) for part in parts]
+    return float(sum(each))

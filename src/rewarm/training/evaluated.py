@@ -7,9 +7,26 @@ import torch
 from rewarm.evaluation.model import Evaluated, checked_context
 from rewarm.models.empty import empty_model, materialise
 from rewarm.models.vocabulary import first_rows
+from rewarm.plan import StagePlan, make_plan
 from rewarm.runs.folder import RunFolder
 from rewarm.tensors.held import fill, own_tensors
-from rewarm.training.saved_stage import read_stage
+from rewarm.training.anneal import load_run
+from rewarm.training.saved_stage import read_stage, saved_step
+from rewarm.training.selection import find_stage
+
+
+def find_checkpoint(
+    run: RunFolder, stage: str, *, arm: str | None, at: str | None
+) -> tuple[str, Path]:
+    """Return what a checkpoint is called as a model, and its folder, without reading it; see `open_checkpoint`.
+
+    Raises:
+        CampaignError: no such stage, or several.
+        CheckpointError: there is no such checkpoint.
+    """
+    _, planned = find_stage(make_plan(load_run(run)), arm, stage)
+    step = saved_step(run, planned, at)
+    return _name(run, arm, planned, step), run.stage(planned.folder).checkpoint(step)
 
 
 def open_checkpoint(
@@ -46,12 +63,17 @@ def open_checkpoint(
     model = empty_model(config)
     materialise(model, torch.device("cpu"))
     fill(own_tensors(model), source)
-    name = f"{saved.stage.folder}-step-{saved.step}"
     return Evaluated(
-        name=name,
-        place=f"{run.path}, {name}",
+        name=_name(run, arm, saved.stage, saved.step),
+        place=f"{run.path}, {saved.stage.folder}-step-{saved.step}",
         model=model,
         tokenizer=saved.tokenizer,
         context_length=context_length,
         weights=saved.weights,
     )
+
+
+def _name(run: RunFolder, arm: str | None, stage: StagePlan, step: int) -> str:
+    """Name the run, the arm if one is meant, the stage and the step: other runs may have the same stage."""
+    parts = (run.path.resolve().name, arm, stage.folder, f"step-{step}")
+    return "-".join(part for part in parts if part is not None)

@@ -86,7 +86,7 @@ def read_stage(
     """
     loaded = load_run(run)
     arm, planned = find_stage(make_plan(loaded), arm, stage)
-    step = _step(run, planned, at)
+    step = saved_step(run, planned, at)
     folder = run.stage(planned.folder).checkpoint(step)
     saved = checkpoint.load(folder)
     if (saved.state.get("stage"), saved.state.get("step")) != (planned.key, step):
@@ -119,8 +119,13 @@ def read_stage(
     )
 
 
-def _step(run: RunFolder, stage: StagePlan, at: str | None) -> int:
-    """Return the step that is meant, which has a checkpoint."""
+def saved_step(run: RunFolder, stage: StagePlan, at: str | None) -> int:
+    """Return the step that is meant, which has a checkpoint.
+
+    Raises:
+        CampaignError: `at` is no place in a stage.
+        CheckpointError: the stage has no such checkpoint.
+    """
     saved = saved_steps(run.stage(stage.folder).checkpoints)
     if not saved:
         raise CheckpointError(

@@ -5,10 +5,11 @@ from contextlib import nullcontext
 import pytest
 
 from rewarm.errors import CampaignError, DataError
-from rewarm.evaluation.comparison import compare_results
+from rewarm.evaluation.comparison import compare_sides
 from rewarm.evaluation.model import open_model
 from rewarm.evaluation.results import Results
 from rewarm.evaluation.scoring import Reader
+from rewarm.evaluation.sides import Side
 
 pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed; see `make parity`")
 
@@ -210,7 +211,8 @@ def test_all_members_are_measured_and_two_models_compared(data, reader_of, tmp_p
     winogrande = next(items for record, items in first if record.name == "winogrande")
     assert winogrande[0].answer == 1
     assert winogrande[0].characters == [len("was b.")] * 2
-    compared = compare_results(results(first, tmp_path), results(second, tmp_path))
+    sides = [Side(seeds=(results(each, tmp_path),)) for each in (first, second)]
+    (compared,) = compare_sides(sides[0], sides[1:]).models
     assert [each.task for each in compared.tasks] == list(records)
     by_name = {each.task: each for each in compared.tasks}
     assert by_name["hellaswag"].differences[0].difference.metric == "acc_norm"
