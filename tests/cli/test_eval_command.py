@@ -104,6 +104,47 @@ def test_two_steps_of_a_stage_are_compared(untouched, texts, questions, tmp_path
     assert (again.code, "were not touched" in again.err) == (2, True)
 
 
+def test_several_arms_are_measured_in_one_command_and_what_they_share_once(
+    untouched, texts, tmp_path
+):
+    arms = ("--arm", "no-replay", "--arm", "replay-25", "--prepared", untouched.prepared)
+    asked = (*arms, "--documents", f"old={texts}", "--out", tmp_path, *QUICK)
+    done = rewarm("eval", untouched.run, "--stage", "update", *asked)
+    assert done.code == 0, done.err
+    first, second = sorted(each.name for each in tmp_path.iterdir())
+    assert first.startswith("tiny-no-replay-update-")
+    assert second.startswith("tiny-replay-25-update-")
+    assert f"A  {first}\nB  {second}\n" in done.out
+    done = rewarm("eval", untouched.run, "--stage", "pretrain", *asked)
+    assert done.code == 0, done.err
+    assert "arm replay-25 has the same pretrain as tiny-no-replay-pretrain-" in done.err
+    assert len(list(tmp_path.iterdir())) == 3
+    done = rewarm("eval", untouched.run, "--stage", "pretrain", "--arm", "none", *asked)
+    assert (done.code, "arm 'none'" in done.err) == (2, True)
+
+
+def test_results_of_several_tasks_are_averaged_and_prompts_stand_side_by_side(
+    model_of, texts, tmp_path
+):
+    first, second = model_of(64), model_of(64)
+    second = second.rename(second.parent / "other")
+    asked = ("--documents", f"a={texts}", "--documents", f"b={texts}", "--german-prompts")
+    done = rewarm("eval", first, second, *asked, "--out", tmp_path, *QUICK)
+    assert done.code == 0, done.err
+    assert "A  base\nB  other\n" in done.out
+    assert "average of 2 tasks" in done.out
+    lines = done.out.splitlines()
+    start = lines.index("Eine typisch deutsche Mahlzeit ist →")
+    assert [line[:4] for line in lines[start + 1 : start + 3]] == ["  A:", "  B:"]
+
+
+def test_runs_whose_results_would_meet_are_refused_before_any_work(untouched, texts, tmp_path):
+    asked = ("--stage", "pretrain", "--documents", f"a={texts}", "--out", tmp_path / "out")
+    done = rewarm("eval", untouched.run, untouched.run, *asked, *QUICK)
+    assert (done.code, "two models are called 'tiny-pretrain-" in done.err) == (2, True)
+    assert not (tmp_path / "out").exists()
+
+
 def test_prompts_are_printed_where_there_is_room_for_them(untouched, model_of, texts, tmp_path):
     where = ("--stage", "pretrain", "--prepared", untouched.prepared)
     done = rewarm("eval", untouched.run, *where, "--german-prompts", "--out", tmp_path, *QUICK)

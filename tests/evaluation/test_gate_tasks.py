@@ -6,7 +6,7 @@ import pytest
 from tests.report.conftest import Builder
 
 from rewarm.evaluation.gate import judge
-from rewarm.evaluation.items import DocumentItem, Item, QuestionItem
+from rewarm.evaluation.items import DocumentItem, Item, QuestionItem, ShareItem
 from rewarm.evaluation.metrics import measure
 from rewarm.evaluation.results import (
     EvaluationRecord,
@@ -239,3 +239,23 @@ def test_an_evaluation_of_other_weights_is_not_believed(run):
 def test_results_are_where_eval_writes_them(run):
     evaluate(run, AFTER, documents({"a": [1.0]}))
     assert results_file(run.path / "evaluations" / AFTER).exists()
+
+
+def test_the_run_and_the_arm_may_stand_before_the_name(run):
+    evaluate(run, f"run-{BEFORE}", documents({"a": [1.0, 1.0]}))
+    evaluate(run, f"run-main-{AFTER}", documents({"a": [1.4, 1.4]}))
+    evaluate(run, f"other-{AFTER}", documents({"a": [9.0, 9.0]}), weights={"m": "cd" * 32})
+    assert only_finding(run, limit(max_worse=1.0)).measured == pytest.approx(0.4)
+    evaluate(run, f"no{AFTER}", documents({"a": [1.0, 1.0]}))
+    assert only_finding(run, limit(max_worse=1.0)).measured == pytest.approx(0.4)
+
+
+def test_a_share_of_what_is_right_is_worse_when_it_falls(run):
+    def shares(share: float) -> list[Item]:
+        return [ShareItem(task="old", id=str(n), share=share, truncated=False) for n in range(4)]
+
+    evaluate(run, BEFORE, shares(0.5))
+    evaluate(run, AFTER, shares(0.25))
+    found = only_finding(run, limit(max_worse=0.1))
+    assert (found.state, found.measured) == ("broken", pytest.approx(0.25))
+    assert only_finding(run, limit(at_worst=0.2)).state == "held"

@@ -1,11 +1,13 @@
 """Statistics: against the bootstrap, simulation, tables, and closed forms written differently."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from rewarm.evaluation.statistics import (
     Part,
@@ -13,6 +15,7 @@ from rewarm.evaluation.statistics import (
     holm,
     mcnemar,
     mean,
+    over_seeds,
     p_value,
     ratio,
     smallest_visible,
@@ -113,3 +116,49 @@ def test_wilson_stays_within_bounds():
     assert wilson(0, 10)[0] == pytest.approx(0, abs=1e-12)
     assert wilson(0, 10)[1] == pytest.approx(0.2775, abs=1e-4)
     assert wilson(10, 10)[1] == pytest.approx(1)
+
+
+@given(st.integers(1, 60), st.data())
+def test_wilson_is_that_of_scipy(questions, data):
+    right = data.draw(st.integers(0, questions))
+    expected = stats.binomtest(right, questions).proportion_ci(0.95, method="wilson")
+    assert wilson(right, questions) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+@given(st.lists(values, min_size=2, max_size=5), st.lists(values, min_size=2, max_size=30))
+def test_errors_over_seeds_and_items_add_up_and_agree_with_the_p_value(seeds, items):
+    over_items = ratio(items, np.ones(len(items)))
+    found = over_seeds(seeds, over_items)
+    assert found.standard_error == pytest.approx(
+        math.hypot(mean(seeds).standard_error, over_items.standard_error)
+    )
+    narrow, wide = (
+        stats.t.ppf(0.975, n - 1) * found.standard_error
+        for n in sorted((len(seeds), len(items)), reverse=True)
+    )
+    assert narrow - 1e-6 <= (found.high - found.low) / 2 <= wide + 1e-6
+    edge = min(abs(found.low), abs(found.high))
+    if edge > 1e-6 * found.standard_error:
+        assert (p_value(found) < 0.05) == found.is_significant
+
+
+def test_one_seed_leaves_the_error_over_items():
+    over_items = ratio([1.0, 2.0, 4.0], [1, 1, 1])
+    assert over_seeds([7 / 3], over_items) == over_items
+
+
+def test_recipes_are_not_found_to_differ_where_only_chance_makes_seeds_agree():
+    """Where seeds matter more than items, degrees of freedom after Welch and Satterthwaite would be wrong."""
+    draw = np.random.default_rng(6)
+    of_both = {"weights": 0, "welch": 0}
+    simulations, items = 2000, ratio(np.zeros(400) + [0.02, -0.02] * 200, np.ones(400))
+    for _ in range(simulations):
+        seeds = draw.normal(0, 0.007, 2)
+        found = over_seeds(seeds.tolist(), replace(items, value=float(seeds.mean())))
+        of_both["weights"] += found.is_significant
+        a, b = (part.variance for part in found.parts)
+        freedom = (a + b) ** 2 / (a**2 / 1 + b**2 / 399)
+        t = abs(found.value) / found.standard_error
+        of_both["welch"] += 2 * stats.t.sf(t, freedom) < 0.05
+    assert of_both["weights"] / simulations < 0.08
+    assert of_both["welch"] / simulations > 0.1

@@ -16,8 +16,8 @@ class SideRecord(Record):
     """What it is called: A is the reference."""
     folders: list[str]
     """Its evaluations, one for each seed."""
-    names: list[str]
-    """The names of the models in them."""
+    places: list[str]
+    """Where the models in them were read from."""
 
 
 class Difference(Record):

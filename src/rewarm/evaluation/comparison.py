@@ -8,7 +8,6 @@ of McNemar. With several it is on the recipes, and the error is that over items 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from rewarm.errors import CampaignError, MismatchError
 from rewarm.evaluation.compared import (
@@ -31,7 +30,7 @@ from rewarm.evaluation.metrics import (
     measure_difference,
 )
 from rewarm.evaluation.results import TaskRecord, metric_record
-from rewarm.evaluation.sides import Side, letter
+from rewarm.evaluation.sides import Side, letter, refuse_other_items
 from rewarm.evaluation.statistics import LEVEL, holm, mcnemar, p_value, smallest_visible
 
 
@@ -45,6 +44,8 @@ class _Paired:
     """Items of the reference, by seed."""
     seconds: Sequence[Sequence[Item]]
     """The same of the other side."""
+    values: tuple[list[float], list[float]]
+    """Every metric of both sides, the mean over seeds."""
     gains: Sequence[Measured]
     """Every metric's difference."""
 
@@ -111,26 +112,12 @@ def _pair(first: Side, other: Side) -> list[_Paired]:
         )
     found: list[_Paired] = []
     for task in shared:
-        for one, another in pairwise([*first.measured(task.name), *other.measured(task.name)]):
-            _check_same(one, another)
+        refuse_other_items([*first.measured(task.name), *other.measured(task.name)])
         firsts, seconds = first.of(task.name), other.of(task.name)
         gains = measure_difference(firsts, seconds)
-        found.append(_Paired(task=task, firsts=firsts, seconds=seconds, gains=gains))
+        values = _mean_values(firsts), _mean_values(seconds)
+        found.append(_Paired(task=task, firsts=firsts, seconds=seconds, values=values, gains=gains))
     return found
-
-
-def _check_same(task: TaskRecord, other: TaskRecord) -> None:
-    """Refuse a task that was measured on other items."""
-    for what, a, b in (
-        ("kind", task.kind, other.kind),
-        ("data (SHA-256)", task.data_sha256, other.data_sha256),
-        ("number of items", task.items, other.items),
-    ):
-        if a != b:
-            raise MismatchError(
-                f"{task.name}: two evaluations differ in its {what} ({a} and {b}), so its items cannot be "
-                "paired. Evaluate all models on the same file with the same --limit."
-            )
 
 
 def _p_value(paired: _Paired) -> float:
@@ -146,10 +133,7 @@ def _p_value(paired: _Paired) -> float:
 
 
 def _compared(paired: _Paired, over: Over, p: float, adjusted: float) -> TaskComparison:
-    values = zip(
-        _mean_values(paired.firsts), _mean_values(paired.seconds), paired.gains, strict=True
-    )
-    found = [_difference(*each) for each in values]
+    found = [_difference(*each) for each in zip(*paired.values, paired.gains, strict=True)]
     headline = next(each for each in found if each.difference.metric == paired.headline)
     return TaskComparison(
         task=paired.task.name,
@@ -189,8 +173,8 @@ def _averages(
 
 
 def _named(side: Side, called: str) -> SideRecord:
-    names = [each.record.model.name for each in side.seeds]
-    return SideRecord(letter=called, folders=side.folders, names=names)
+    places = [each.record.model.place for each in side.seeds]
+    return SideRecord(letter=called, folders=side.folders, places=places)
 
 
 def _prompts(sides: Sequence[Side], named: Sequence[SideRecord]) -> list[PromptComparison]:

@@ -23,8 +23,8 @@ def print_comparison(console: Console, compared: Comparison) -> None:
     """Print the differences from the reference, a sentence on each task, and prompts side by side."""
     first = compared.first.letter
     for side in (compared.first, *(model.second for model in compared.models)):
-        for place, folder in enumerate(side.folders):
-            say(console, f"{side.letter if place == 0 else ' ' * len(side.letter)}  {folder}")
+        for folder, place in zip(side.folders, side.places, strict=True):
+            say(console, f"{side.letter}  {folder} (of {place})")
     titles = ("task", "metric", "model")
     table = new_table(*titles, right=("value", f"minus {first}", "95 % interval"))
     for (title, *_), found in _blocks(compared).items():

@@ -181,7 +181,13 @@ def _with_domains(
     if metric.is_yes_or_no and not is_difference:
         low, high = wilson(round(above.sum()), len(items))
         whole = replace(whole, items=replace(whole.items, low=low, high=high))
-    domains = sorted({item.domain for item in items if getattr(item, "domain", None) is not None})
+    domains = sorted(
+        {
+            item.domain
+            for item in items
+            if isinstance(item, DocumentItem) and item.domain is not None
+        }
+    )
     if not domains:
         return [whole]
     by_domain: list[Measured] = []

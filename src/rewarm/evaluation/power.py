@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from rewarm.evaluation.metrics import SHARES, Measured, average, averaged
 from rewarm.evaluation.results import MetricRecord, TaskRecord
-from rewarm.evaluation.sides import Side
+from rewarm.evaluation.sides import Side, refuse_other_items
 from rewarm.evaluation.statistics import accuracy_difference_error, estimate_of, smallest_visible
 from rewarm.runs.records import Record
 
@@ -63,8 +63,13 @@ def expected_power(side: Side) -> SidePower:
     Args:
         side: an evaluation; or those of several seeds, for a comparison with as many of another recipe. Tasks
             that were not measured with every seed are left out.
+
+    Raises:
+        MismatchError: a task was measured on other items with some seed.
     """
     tasks = [side.measured(task.name) for task in side.seeds[0].record.tasks]
+    for records in tasks:
+        refuse_other_items(records)
     expected = {records[0].name: _expected(records) for records in tasks if records}
     found = [_power([name], each, len(side.seeds)) for name, each in expected.items()]
     for metric, names in averaged({name: each.metric for name, each in expected.items()}).items():

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from string import ascii_uppercase
 
@@ -60,6 +61,25 @@ def read_side(text: str) -> Side:
     side = Side(seeds=tuple(read_results(folder) for folder in folders))
     _refuse_same_weights(side.seeds)
     return side
+
+
+def refuse_other_items(records: Sequence[TaskRecord]) -> None:
+    """Refuse records of a task that were measured on different items.
+
+    Raises:
+        MismatchError: they were.
+    """
+    for one, other in pairwise(records):
+        for what, a, b in (
+            ("kind", one.kind, other.kind),
+            ("data (SHA-256)", one.data_sha256, other.data_sha256),
+            ("number of items", one.items, other.items),
+        ):
+            if a != b:
+                raise MismatchError(
+                    f"{one.name}: two evaluations differ in its {what} ({a} and {b}), so its items cannot be "
+                    "paired. Evaluate all models on the same file with the same --limit."
+                )
 
 
 def letter(number: int) -> str:

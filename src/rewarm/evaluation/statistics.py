@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 LEVEL = 0.95
 """How many of all intervals hold the true value."""
@@ -249,9 +249,14 @@ def accuracy_difference_error(questions: int, *, accuracy: float, correlation: f
 
 
 def wilson(right: int, questions: int) -> tuple[float, float]:
-    """Return Wilson's interval of an accuracy, which stays in [0, 1] and holds near its ends."""
-    found = stats.binomtest(right, questions).proportion_ci(LEVEL, method="wilson")
-    return float(found.low), float(found.high)
+    """Return Wilson's interval of an accuracy, which stays in [0, 1] and holds near its ends.
+
+    (p + z²/2n ± z·√(p·(1-p)/n + z²/4n²)) / (1 + z²/n)
+    """
+    p, share = right / questions, float(special.ndtri((1 + LEVEL) / 2)) ** 2 / questions
+    half = math.sqrt(share * p * (1 - p) + share**2 / 4)
+    low, high = ((p + share / 2 + side * half) / (1 + share) for side in (-1, 1))
+    return max(0.0, low), min(1.0, high)
 
 
 def _array(values: ArrayLike) -> NDArray[np.float64]:
@@ -277,5 +282,5 @@ def _in_parts(value: float, parts: tuple[Part, ...], count: int) -> Estimate:
 def _critical(parts: Sequence[Part], tail: float) -> float:
     """Return what is exceeded with this probability, in standard errors: each part's t by its variance."""
     whole = sum(part.variance for part in parts)
-    each = [part.variance / whole * stats.t.isf(tail, part.freedom) for part in parts]
+    each = [part.variance / whole * -special.stdtrit(part.freedom, tail) for part in parts]
     return float(sum(each))
