@@ -71,7 +71,7 @@ def test_a_stop_leaves_a_report_that_says_why(unfinished):
     (unfinished.run / "report.html").unlink()
     done = unfinished.train(*BROKEN, *STOP)
     assert done.code == GateError.exit_code
-    assert "no further stage is begun" in done.err
+    assert "no stage behind it is begun" in done.err
     page = (unfinished.run / "report.html").read_text(encoding="utf-8")
     assert "<h2>Gate</h2>" in page
     assert "forgetting on old at the end of update-" in page

@@ -118,7 +118,7 @@ def test_a_broken_gate_ends_all_ranks_and_starts_none_afresh(campaign, tmp_path)
     supervisor = start(campaign, tmp_path, "--set", "stages.update.replay=0%", *stop)
     output, _ = supervisor.communicate(timeout=600)
     assert supervisor.returncode == GateError.exit_code, output
-    assert "no further stage is begun" in output
+    assert "no stage behind it is begun" in output
     assert "starting 2 ranks afresh" not in output
     assert read_record(RunFolder(tmp_path / "tiny").exit, ExitRecord).code == GateError.exit_code
 

@@ -1,10 +1,13 @@
 """The gate in training: what is broken is said, may stop a campaign, and is no part of the numbers."""
 
 import pytest
+from tests.tiny import CAMPAIGN
 from tests.training.running import run, traces
 
+from rewarm.campaign import load_campaign
 from rewarm.errors import GateError
 from rewarm.evaluation.gate import judge
+from rewarm.plan import make_plan
 from rewarm.runs.files import read_record, read_records
 from rewarm.runs.folder import RunFolder
 from rewarm.runs.records import EventRecord, ExitRecord
@@ -47,19 +50,49 @@ def test_a_report_changes_no_number_and_leaves_an_event(done, tiny, tmp_path):
     assert read_record(folder.exit, ExitRecord).code == 0
 
 
-def test_a_stop_begins_no_further_stage_until_the_limit_is_changed(done, tiny, tmp_path):
+def test_a_stop_ends_the_arm_until_the_limit_is_changed_and_no_other(done, tiny, tmp_path):
     without, plan = done
     folder = RunFolder(tmp_path / "stopped")
+    losing = ("gate.max_loss.old=0.01", 'gate.arms=["no-replay"]')
     for _ in range(2):  # the second time the stage is found finished, and still lost too much
         with pytest.raises(GateError, match="the gate is broken") as stopped:
-            run(tiny.file, tiny.prepared, folder.path, *IMPOSSIBLE, *STOP)
-        assert "forgetting on old at the end of update-" in str(stopped.value)
-        assert begun(folder, plan) == ["pretrain", "update"]
+            run(tiny.file, tiny.prepared, folder.path, *losing, *STOP)
+        assert "final loss on old of update-" in str(stopped.value)
+        assert "Finished all the same: replay-25, union." in str(stopped.value)
+        assert begun(folder, plan) == ["pretrain", "update", "update", "union"]
         ended = read_record(folder.exit, ExitRecord)
         assert (ended.code, ended.reason) == (GateError.exit_code, str(stopped.value))
         assert len(events(folder, plan.stages[1])) == 1
     run(tiny.file, tiny.prepared, folder.path, *GENEROUS, *STOP)
     assert traces(folder.path) == traces(without)
+
+
+BEHIND = """
+[[stage]]
+name = "second"
+data = { new = 1.0 }
+budget = "8 steps"
+schedule = { kind = "constant", lr = 1e-3 }
+
+[[stage]]
+name = "early"
+after = "update"
+at = "6 steps"
+budget = "8 steps"
+optimizer = "keep"
+schedule = { kind = "anneal", min_lr = 3e-4 }
+"""
+
+
+def test_a_stop_ends_what_begins_at_the_end_and_not_what_branches_off_earlier(tiny, tmp_path):
+    file = tiny.folder / "behind.toml"
+    file.write_text(CAMPAIGN[: CAMPAIGN.index("[arms]")] + BEHIND, encoding="utf-8")
+    folder = RunFolder(tmp_path / "stopped")
+    with pytest.raises(GateError, match="Not begun because of it: second-") as stopped:
+        run(file, tiny.prepared, folder.path, *IMPOSSIBLE, *STOP)
+    plan = make_plan(load_campaign(file))
+    assert begun(folder, plan) == ["pretrain", "update", "early"]
+    assert "Finished" not in str(stopped.value)  # its only arm is not
 
 
 def test_what_is_not_measured_stops_nothing_but_is_not_held(tiny, tmp_path):

@@ -56,7 +56,7 @@ class Gate(Table):
 
     policy: Annotated[Literal["report", "stop"], BeforeValidator(_known_policy)] = "report"
     """What happens in training at the end of a stage that breaks a limit. report: it is said, and training
-    goes on; stop: no further stage is begun, and `rewarm train` ends with exit code 10."""
+    goes on; stop: no stage behind it is begun, other arms go on, and `rewarm train` ends with exit code 10."""
     arms: list[str] = []
     """The arms that it is for, with their annealed branches; all if not given."""
     max_forgetting: dict[Name, Loss] = {}

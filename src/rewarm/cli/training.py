@@ -145,7 +145,7 @@ def _carry_out(
     """Prepare, train what is left, report, and print the table; of several ranks all do it together."""
     from rewarm.data.datasets import open_campaign
     from rewarm.engine.world import current_world
-    from rewarm.errors import GateError
+    from rewarm.errors import GateError, NumericsError
     from rewarm.plan import make_plan
     from rewarm.plan.choice import choose_layouts
     from rewarm.report import read_run, terminal_table, verdict
@@ -179,7 +179,7 @@ def _carry_out(
                 console=messages,
                 existing=existing,
             )
-        except GateError:  # of which the report shows more than the message
+        except (GateError, NumericsError):  # of some arms; the report shows the others too
             ranks.first_alone(lambda: _write_report(run))
             raise
         ranks.first_alone(lambda: _write_report(run))

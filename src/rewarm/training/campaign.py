@@ -1,4 +1,4 @@
-"""A campaign from beginning to end: lock, data, stages in order, and how it ended.
+"""A campaign from beginning to end: lock, records, its stages, and how it ended.
 
 The same call starts, resumes and finds finished: each stage knows from its folder what is left of it.
 """
@@ -14,8 +14,8 @@ from rewarm.data.datasets import PreparedData
 from rewarm.engine.doctor import versions
 from rewarm.engine.ranks import Ranks
 from rewarm.engine.world import World, fingerprint
-from rewarm.errors import MismatchError, NumericsError, RewarmError, StorageError
-from rewarm.plan import Plan, StagePlan
+from rewarm.errors import MismatchError, RewarmError, StorageError
+from rewarm.plan import Plan
 from rewarm.plan.epochs import check_epochs
 from rewarm.plan.record import run_record
 from rewarm.runs.files import read_record, write_bytes, write_record
@@ -23,15 +23,13 @@ from rewarm.runs.folder import RunFolder
 from rewarm.runs.lock import locked
 from rewarm.runs.overlap import check_overlap
 from rewarm.runs.records import ExitRecord, ResolvedRecord, RunRecord
-from rewarm.training.gate import pass_gate, record_gate
+from rewarm.training.gate import record_gate
 from rewarm.training.hub_commits import check_commits, recorded_commits
 from rewarm.training.job import ExistingWork, Job
 from rewarm.training.journal import now
-from rewarm.training.loop import train_stage
 from rewarm.training.progress import Reporter
-from rewarm.training.reuse import reuse_stages
 from rewarm.training.signals import stop_on_signals
-from rewarm.training.status import clock
+from rewarm.training.stages import train_stages
 
 _CAREFUL = ExistingWork()
 
@@ -59,7 +57,8 @@ def train_campaign(
         DataError: more validation text is training text than the campaign allows, or that is not measured.
         LockedError: another process is at work in the folder.
         RankLostError: another rank did not answer.
-        GateError: a stage breaks a limit of the gate, whose policy is to stop there.
+        NumericsError: the loss of a stage was not finite; arms without that stage are finished all the same.
+        GateError: a stage breaks a limit of the gate, whose policy is to stop there; likewise.
         MismatchError: the campaign was changed since, or the data was.
         CampaignError: a source would be read more often than its `max_epochs`.
         RewarmError: whatever else ends the training; it is recorded in `exit.json` as well.
@@ -73,7 +72,7 @@ def train_campaign(
         )
         _check_shared(run, ranks)
         try:
-            _train_stages(plan, run, data, world, console, existing)
+            _train(plan, run, data, world, console, existing)
         except RewarmError as error:
             if ranks.is_first:
                 _record_exit(run, error.exit_code, str(error))
@@ -117,7 +116,7 @@ def is_finished(plan: Plan, run: RunFolder) -> bool:
     return all(run.stage(stage.folder).result.exists() for stage in plan.stages)
 
 
-def _train_stages(
+def _train(
     plan: Plan,
     run: RunFolder,
     data: PreparedData,
@@ -127,38 +126,17 @@ def _train_stages(
 ) -> None:
     reporter = Reporter(console, sum(stage.tokens for stage in plan.stages))
     with stop_on_signals() as stop:
-        job = Job(
-            plan=plan,
-            run=run,
-            data=data,
-            world=world,
-            reporter=reporter,
-            stop=stop,
-            existing=existing,
+        train_stages(
+            Job(
+                plan=plan,
+                run=run,
+                data=data,
+                world=world,
+                reporter=reporter,
+                stop=stop,
+                existing=existing,
+            )
         )
-        if (runs := existing.reuse) is not None:
-            world.ranks.first_alone(lambda: reuse_stages(job, runs))
-        for stage in plan.stages:
-            was_finished = world.ranks.gather(run.stage(stage.folder).result.exists())[0]
-            if was_finished:
-                reporter.skip(stage.tokens)
-            else:
-                _train_stage(job, stage)
-            if plan.campaign.gate is not None:
-                pass_gate(job, stage, has_just_ended=not was_finished)
-
-
-def _train_stage(job: Job, stage: StagePlan) -> None:
-    """Train a stage to its end, and say how long it took."""
-    try:
-        with job.ranks.naming_the_lost():
-            train_stage(job, stage)
-    except NumericsError as error:
-        raise NumericsError(f"{stage.folder}, {error}") from error
-    job.reporter.say(
-        f"{stage.folder}: {stage.tokens:,} tokens in {clock(job.reporter.stage_seconds)} of steps "
-        f"({', '.join(job.plan.arms_of(stage))})"
-    )
 
 
 def _check_changes(plan: Plan, run: RunFolder, *, allow_changes: bool) -> None:

@@ -1,4 +1,4 @@
-"""The release gate in training: looked at when a stage ends, and again before the next one begins."""
+"""The release gate in training: looked at when a stage ends, or is found finished."""
 
 from rewarm.errors import GateError
 from rewarm.evaluation.gate import judge
@@ -36,7 +36,7 @@ def check_gate(run: RunFolder, stage: str | None = None) -> None:
     if broken := judgement.broken(stage):
         lines = "\n".join(f"  {finding.message}" for finding in broken)
         raise GateError(
-            f'{run.path}: the gate is broken, and gate.policy is "stop", so no further stage is begun:\n'
+            f'{run.path}: the gate is broken, and gate.policy is "stop", so no stage behind it is begun:\n'
             f"{lines}\nWhat is finished is kept. After a change of [gate] the same command goes on."
         )
 

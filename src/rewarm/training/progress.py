@@ -80,9 +80,11 @@ class Reporter:
         self._last_step = done
         self._done_tokens = self._finished_tokens + done * stage.batch_tokens
         self._task = self._bar.add_task(stage.folder, total=stage.steps, completed=done, numbers="")
-        with self._bar:
-            yield
-        self._bar.remove_task(self._task)
+        try:
+            with self._bar:
+                yield
+        finally:
+            self._bar.remove_task(self._task)
         if self._last_step == stage.steps:  # and not one that goes back to its last checkpoint
             self._finished_tokens += stage.tokens
 
@@ -139,7 +141,7 @@ class Reporter:
         self._console.print(message, style=style, highlight=False, markup=False, soft_wrap=True)
 
     def skip(self, tokens: int) -> None:
-        """Count a stage that was finished before."""
+        """Count a stage of which nothing is left to do."""
         self._finished_tokens += tokens
 
 
