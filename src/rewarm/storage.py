@@ -1,4 +1,4 @@
-"""Writing so that a name never shows half a file, and holding a folder alone.
+"""Writing so that a name never shows half a file, and holding a folder, alone or in turn.
 
 A file is written under a temporary name, synced, renamed, and its folder is synced. After a crash the final
 name holds the old content or the new one, never a part.
@@ -7,9 +7,10 @@ name holds the old content or the new one, never a part.
 import errno
 import fcntl
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from rewarm.errors import LockedError, StorageError
 
@@ -99,33 +100,70 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 @contextmanager
-def held(path: Path, refusal: str) -> Generator[None]:
-    """Hold a lock file alone; the lock ends with the process, however it ends.
+def held(path: Path, refusal: str, *, shared: bool = False) -> Generator[None]:
+    """Hold a lock file; the lock ends with the process, however it ends.
 
     Args:
         path: the lock file; it stays, and only a process that holds it counts.
         refusal: what to say if another process holds it; its number is put in front.
+        shared: hold it together with others that share it, instead of alone.
 
     Raises:
         LockedError: another process holds it.
         StorageError: the file system has no locks, or refuses to write.
     """
-    with storage_errors(path, 0):
-        file = path.open("a+")
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            holder = file.read().strip() or "another process"
-            raise LockedError(f"{path.parent}: {holder} {refusal}") from error
-        except OSError as error:
-            raise StorageError(
-                f"{path}: this file system cannot lock files ({error.strerror}), so two processes could "
-                "spoil each other's work. Use a folder on another disk."
-            ) from error
-        with storage_errors(path, 0):
-            file.truncate(0)
-            file.write(f"process {os.getpid()}")
-            file.flush()
+    with _opened(path) as file:
+        if not _is_locked(file, path, shared=shared):
+            raise LockedError(f"{path.parent}: {_holder(file)} {refusal}")
+        _sign(file, path)
         yield
+
+
+@contextmanager
+def held_in_turn(path: Path, wait: Callable[[str], None]) -> Generator[None]:
+    """Hold a lock file alone, behind those that hold it now.
+
+    Args:
+        path: the lock file, as in `held`.
+        wait: called with who holds it, as long as another does; it takes some time, or raises.
+
+    Raises:
+        StorageError: the file system has no locks, or refuses to write.
+    """
+    with _opened(path) as file:
+        while not _is_locked(file, path, shared=False):
+            wait(_holder(file))
+        _sign(file, path)
+        yield
+
+
+def _opened(path: Path) -> TextIO:
+    with storage_errors(path, 0):
+        return path.open("a+")
+
+
+def _is_locked(file: TextIO, path: Path, *, shared: bool) -> bool:
+    """Take the lock if nobody is in the way, and return whether it is taken."""
+    try:
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise StorageError(
+            f"{path}: this file system cannot lock files ({error.strerror}), so two processes could "
+            "spoil each other's work. Use a folder on another disk."
+        ) from error
+    return True
+
+
+def _holder(file: TextIO) -> str:
+    file.seek(0)
+    return file.read().strip() or "another process"
+
+
+def _sign(file: TextIO, path: Path) -> None:
+    """Write down who holds a lock; of those that share it, who came last."""
+    with storage_errors(path, 0):
+        file.truncate(0)
+        file.write(f"process {os.getpid()}")
+        file.flush()

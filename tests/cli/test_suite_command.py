@@ -79,10 +79,25 @@ def test_with_list_it_prints_commands_that_work(place):
     assert done.code == 0, done.err
     commands = [line.split() for line in done.out.splitlines() if not line.startswith("#")]
     files = [command[2].rpartition("/")[2] for command in commands]
-    assert files == ["base-1.toml", "replay-weak-1.toml", "replay-strong-1.toml"]
-    for command in commands:
-        assert command[:2] == ["rewarm", "train"]
-        assert rewarm("plan", command[2], "--root", place).code == 0
+    assert list(dict.fromkeys(files)) == [
+        "base-1.toml",
+        "replay-weak-1.toml",
+        "replay-strong-1.toml",
+    ]
+    for file in dict.fromkeys(command[2] for command in commands):
+        planned = rewarm("plan", file, "--root", place, "--json")
+        assert planned.code == 0
+        arms = [command[4] for command in commands if command[2] == file and command[3] == "--arm"]
+        assert arms in ([], list(json.loads(planned.out)["arms"]))
+        assert bool(arms) == ("base-" not in file)
+    assert all(command[:2] == ["rewarm", "train"] for command in commands)
+    base, arm = next(c for c in commands if "base" in c[2]), commands[-1]
+    for command in (base, arm):
+        done = rewarm(*command[1:], "--device", "cpu", "--threads", 1)
+        assert done.code == 0, done.err
+    found = rewarm("suite", "report", "replay", *options(place)[:4], "--runs", place / "runs")
+    assert found.code == 0, found.err
+    assert arm[4] in found.out
 
 
 def test_a_suite_is_run_judged_and_found_finished(place, tmp_path):

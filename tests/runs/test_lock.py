@@ -1,17 +1,18 @@
-"""One process at a time in a run folder; the lock ends with its process, however it ends."""
+"""One process at a time in a run folder, or several that share it; the lock ends with its process."""
 
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from rewarm.errors import LockedError, StorageError
 from rewarm.runs.folder import RunFolder
-from rewarm.runs.lock import locked
+from rewarm.runs.lock import locked, stage_locked
 
 # Holds the run folder named until its standard input ends.
 HOLD = """
@@ -102,3 +103,30 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "run").write_bytes(b"")
     with pytest.raises(StorageError):
         take(tmp_path / "run")
+
+
+def test_it_can_be_shared_but_not_with_one_who_wants_it_alone(tmp_path):
+    run = RunFolder(tmp_path)
+    with (
+        locked(run, shared=True),
+        locked(run, shared=True),
+        pytest.raises(LockedError, match="is at work here"),
+    ):
+        take(tmp_path)
+    with holder(tmp_path), pytest.raises(LockedError), locked(run, shared=True):
+        pass
+
+
+def test_a_stage_is_waited_for_and_others_are_free(tmp_path):
+    run, holders = RunFolder(tmp_path), []
+    held = ExitStack()
+
+    def wait(holder):
+        holders.append(holder)
+        held.close()
+
+    held.enter_context(stage_locked(run, "update-1", wait))
+    with stage_locked(run, "update-2", wait):
+        assert holders == []
+    with stage_locked(run, "update-1", wait):
+        assert holders == [f"process {os.getpid()}"]

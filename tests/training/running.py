@@ -24,6 +24,7 @@ def run(
     ranks: Ranks = ALONE,
     reuse: Path | None = None,
     quiet: bool = True,
+    arms: list[str] | None = None,
 ) -> Plan:
     """Carry a campaign out in this process, on the CPU, and return its plan."""
     loaded = load_campaign(file, settings)
@@ -36,6 +37,7 @@ def run(
         world=replace(current_world("cpu", 1), ranks=ranks),
         console=Console(stderr=True, quiet=quiet),
         existing=ExistingWork(allow_changes=allow_changes, reuse=reuse),
+        arms=arms,
     )
     return plan
 

@@ -194,12 +194,15 @@ def _place(tier: "Tier", runs: Path | None, prepared: Path | None, root: Path | 
 def _print_commands(first: "list[SuiteRun]", rest: "list[SuiteRun]", place: "Place") -> None:
     typer.echo("# First these, in any order or at once:")
     for run in first:
-        typer.echo(run.command(place))
-    typer.echo(
-        "# Then these, in any order; what two of them share is trained once if one comes later:"
-    )
+        _echo_all(run.commands(place))
+    typer.echo("# Then these, in any order or at once:")
     for run in rest:
-        typer.echo(run.command(place))
+        _echo_all(run.commands(place))
+
+
+def _echo_all(lines: list[str]) -> None:
+    for line in lines:
+        typer.echo(line)
 
 
 def _carry_out(arguments: list[str]) -> bool:

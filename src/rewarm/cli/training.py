@@ -42,6 +42,12 @@ if TYPE_CHECKING:
 def train(
     file: CampaignFile,
     settings: Settings = None,
+    arm: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Carry out this arm alone; other processes may have others."
+        ),
+    ] = None,
     root: Root = None,
     runs: Runs = Path("runs"),
     prepared: Prepared = None,
@@ -85,6 +91,7 @@ def train(
         threads,
         workers,
         ExistingWork(allow_changes=allow_changes, require_bitwise=require_bitwise, reuse=reuse),
+        arm or None,
     )
 
 
@@ -141,6 +148,7 @@ def _carry_out(
     threads: int | None,
     workers: int,
     existing: "ExistingWork",
+    arms: list[str] | None = None,
 ) -> None:
     """Prepare, train what is left, report, and print the table; of several ranks all do it together."""
     from rewarm.data.datasets import open_campaign
@@ -150,8 +158,8 @@ def _carry_out(
     from rewarm.plan.choice import choose_layouts
     from rewarm.report import read_run, terminal_table, verdict
     from rewarm.runs.overlap import overlap_text
-    from rewarm.training.campaign import is_finished, train_campaign
-    from rewarm.training.gate import check_gate, record_gate
+    from rewarm.training.campaign import finished_text, is_finished, train_campaign
+    from rewarm.training.gate import check_gate, renew_gate
     from rewarm.training.supervisor import end_with_supervisor
 
     messages, results = new_console(), new_console(error=False)
@@ -159,9 +167,10 @@ def _carry_out(
     end_with_supervisor()
     world = current_world(device, threads, timeout_seconds=loaded.campaign.parallel.timeout)
     ranks = world.ranks
-    if ranks.gather(is_finished(made, run))[0]:
-        messages.print(f"{run.path} is finished; nothing is left to do")
-        ranks.first_alone(lambda: record_gate(made, run))
+    if ranks.gather(is_finished(made, run, arms))[0]:
+        done = finished_text(made, run, arms)
+        messages.print(f"{run.path} is {done}; nothing is left to do", markup=False, soft_wrap=True)
+        ranks.first_alone(lambda: renew_gate(made, run))
     else:
         choose_layouts(made, ranks.size)  # a mistake in it is found before any work
         here, folder = _download_once(loaded, ranks), prepared_folder(loaded, prepared)
@@ -178,6 +187,7 @@ def _carry_out(
                 world=world,
                 console=messages,
                 existing=existing,
+                arms=arms,
             )
         except (GateError, NumericsError):  # of some arms; the report shows the others too
             ranks.first_alone(lambda: _write_report(run))
@@ -188,7 +198,7 @@ def _carry_out(
     results.print(terminal_table(finished))
     results.print(verdict(finished), markup=False, soft_wrap=True)
     results.print(f"report: {run.report}")
-    check_gate(run)
+    check_gate(run, arms=arms)
 
 
 def _download_once(loaded: "LoadedCampaign", ranks: "Ranks") -> "LoadedCampaign":
@@ -240,5 +250,7 @@ def _supervise(loaded: "LoadedCampaign", run: "RunFolder", ranks: int, restarts:
 
 def _write_report(run: "RunFolder") -> None:
     from rewarm.report import write_report
+    from rewarm.runs.lock import records_locked
 
-    write_report([run.path], run.report)
+    with records_locked(run):
+        write_report([run.path], run.report)

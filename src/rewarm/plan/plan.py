@@ -3,7 +3,7 @@
 The plan is all that training needs to know; nothing in it depends on a machine.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from rewarm.campaign.campaign import Campaign
@@ -38,6 +38,22 @@ class Plan:
     def arms_of(self, stage: StagePlan) -> list[str]:
         """Return the arms that a stage belongs to."""
         return [arm for arm, stages in self.arms.items() if any(s.key == stage.key for s in stages)]
+
+    def stages_of(self, arms: Collection[str] | None) -> tuple[StagePlan, ...]:
+        """Return the stages of some arms, or of all if None; a parent comes before its children.
+
+        Raises:
+            CampaignError: there is no such arm.
+        """
+        if arms is None:
+            return self.stages
+        for arm in arms:
+            if arm not in self.arms:
+                raise CampaignError(
+                    f"--arm {arm}: there is no such arm; there are {', '.join(self.arms)}"
+                )
+        keys = {stage.key for arm in arms for stage in self.arms[arm]}
+        return tuple(stage for stage in self.stages if stage.key in keys)
 
     def branch_steps(self, stage: StagePlan) -> set[int]:
         """Return the steps of a stage at which others start; they need a checkpoint."""

@@ -108,8 +108,13 @@ class RunFolder:
 
     @property
     def lock(self) -> Path:
-        """Held (flock) while a process works in this folder."""
+        """Held (flock) while a process works in this folder; shared by those that have arms of their own."""
         return self.path / "lock"
+
+    @property
+    def locks(self) -> Path:
+        """The folder of the locks of single stages, and of the records of the run."""
+        return self.path / "locks"
 
     @property
     def exit(self) -> Path:

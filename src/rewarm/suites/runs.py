@@ -1,4 +1,4 @@
-"""From a suite to runs: one campaign file and one command for each setting and seed.
+"""From a suite to runs: one campaign file for each setting and seed, and one command for each of its arms.
 
 The commands are ordinary ones and independent of each other, so a loop, Slurm or Ray can carry them out. The
 pre-training that settings have in common is a run of its own, which comes first; the others take its stage over
@@ -64,8 +64,8 @@ class SuiteRun:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(file, tomli_w.dumps(self.campaign).encode())
 
-    def arguments(self, place: Place) -> list[str]:
-        """Return the arguments of the `rewarm` command that carries it out."""
+    def arguments(self, place: Place, arm: str | None = None) -> list[str]:
+        """Return the arguments of the `rewarm` command that carries it out, or one of its arms alone."""
         options = {
             "--root": place.root,
             "--runs": place.runs,
@@ -75,12 +75,14 @@ class SuiteRun:
         return [
             "train",
             str(self.file(place)),
+            *(() if arm is None else ("--arm", arm)),
             *(str(part) for option in options.items() for part in option),
         ]
 
-    def command(self, place: Place) -> str:
-        """Return the whole command for a shell."""
-        return shlex.join(["rewarm", *self.arguments(place)])
+    def commands(self, place: Place) -> list[str]:
+        """Return whole commands for a shell, one for each arm."""
+        arms = self.campaign.get("arms", (None,))
+        return [shlex.join(["rewarm", *self.arguments(place, arm)]) for arm in arms]
 
 
 def base_runs(tier: Tier, seeds: Iterable[int]) -> list[SuiteRun]:

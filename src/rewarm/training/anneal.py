@@ -11,6 +11,7 @@ from rewarm.errors import CampaignError, CheckpointError
 from rewarm.plan import make_plan
 from rewarm.runs.files import append_record, read_record, read_records
 from rewarm.runs.folder import RunFolder
+from rewarm.runs.lock import records_locked
 from rewarm.runs.records import ResolvedRecord
 from rewarm.training.hub_commits import with_recorded_commits
 from rewarm.training.selection import find_stage, length_of
@@ -109,5 +110,6 @@ def record_annealing(run: RunFolder, annealing: Annealing) -> LoadedCampaign:
         return load_run(run)
     loaded = with_annealings(_load_without_annealings(run), [*recorded, annealing])
     make_plan(loaded)
-    append_record(run.annealings, annealing)
+    with records_locked(run):
+        append_record(run.annealings, annealing)
     return loaded

@@ -5,6 +5,7 @@ The same call starts, resumes and finds finished: each stage knows from its fold
 
 import re
 import subprocess
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,12 +16,12 @@ from rewarm.engine.doctor import versions
 from rewarm.engine.ranks import Ranks
 from rewarm.engine.world import World, fingerprint
 from rewarm.errors import MismatchError, RewarmError, StorageError
-from rewarm.plan import Plan
+from rewarm.plan import Plan, StagePlan
 from rewarm.plan.epochs import check_epochs
 from rewarm.plan.record import run_record
 from rewarm.runs.files import read_record, write_bytes, write_record
 from rewarm.runs.folder import RunFolder
-from rewarm.runs.lock import locked
+from rewarm.runs.lock import locked, records_locked
 from rewarm.runs.overlap import check_overlap
 from rewarm.runs.records import ExitRecord, ResolvedRecord, RunRecord
 from rewarm.training.gate import record_gate
@@ -42,8 +43,12 @@ def train_campaign(
     world: World,
     console: Console,
     existing: ExistingWork = _CAREFUL,
+    arms: Collection[str] | None = None,
 ) -> None:
-    """Do what is left of a campaign; of several ranks all call this.
+    """Do what is left of a campaign, or of some arms of it; of several ranks all call this.
+
+    One process works on a whole campaign, or several at once on arms, each on its own; stages that their arms
+    share are trained by the first, and the others wait for it.
 
     Args:
         plan: what is to be done.
@@ -52,6 +57,7 @@ def train_campaign(
         world: the device.
         console: for progress and messages.
         existing: what is to be made of work that is there already.
+        arms: the arms to carry out; all if None.
 
     Raises:
         DataError: more validation text is training text than the campaign allows, or that is not measured.
@@ -60,25 +66,42 @@ def train_campaign(
         NumericsError: the loss of a stage was not finite; arms without that stage are finished all the same.
         GateError: a stage breaks a limit of the gate, whose policy is to stop there; likewise.
         MismatchError: the campaign was changed since, or the data was.
-        CampaignError: a source would be read more often than its `max_epochs`.
+        CampaignError: a source would be read more often than its `max_epochs`; there is no such arm.
         RewarmError: whatever else ends the training; it is recorded in `exit.json` as well.
     """
     check_epochs(plan, data.num_windows)
-    ranks = world.ranks
+    ranks, stages = world.ranks, plan.stages_of(arms)
     with ExitStack() as held:
-        ranks.first_alone(lambda: held.enter_context(locked(run)))
-        ranks.first_alone(
-            lambda: _begin(plan, run, data, world, allow_changes=existing.allow_changes)
-        )
-        _check_shared(run, ranks)
+        with ExitStack() as beginning:
+
+            def begin() -> None:
+                held.enter_context(locked(run, shared=arms is not None))
+                beginning.enter_context(records_locked(run))
+                _begin(plan, run, data, world, allow_changes=existing.allow_changes)
+
+            ranks.first_alone(begin)
+            _check_shared(run, ranks)
+        reporter = Reporter(console, sum(stage.tokens for stage in stages))
         try:
-            _train(plan, run, data, world, console, existing)
+            with stop_on_signals() as stop:
+                train_stages(
+                    Job(
+                        plan=plan,
+                        run=run,
+                        data=data,
+                        world=world,
+                        reporter=reporter,
+                        stop=stop,
+                        existing=existing,
+                        arms=arms,
+                    )
+                )
         except RewarmError as error:
             if ranks.is_first:
                 _record_exit(run, error.exit_code, str(error))
             raise
         if ranks.is_first:
-            _record_exit(run, 0, "finished")
+            _record_exit(run, 0, finished_text(plan, run, arms))
 
 
 def _begin(
@@ -111,32 +134,26 @@ def _check_shared(run: RunFolder, ranks: Ranks) -> None:
         )
 
 
-def is_finished(plan: Plan, run: RunFolder) -> bool:
-    """Return whether every stage of a plan has its result."""
-    return all(run.stage(stage.folder).result.exists() for stage in plan.stages)
+def is_finished(plan: Plan, run: RunFolder, arms: Collection[str] | None = None) -> bool:
+    """Return whether every stage of some arms, or of all if None, has its result.
+
+    Raises:
+        CampaignError: there is no such arm.
+    """
+    return not _unfinished(run, plan.stages_of(arms))
 
 
-def _train(
-    plan: Plan,
-    run: RunFolder,
-    data: PreparedData,
-    world: World,
-    console: Console,
-    existing: ExistingWork,
-) -> None:
-    reporter = Reporter(console, sum(stage.tokens for stage in plan.stages))
-    with stop_on_signals() as stop:
-        train_stages(
-            Job(
-                plan=plan,
-                run=run,
-                data=data,
-                world=world,
-                reporter=reporter,
-                stop=stop,
-                existing=existing,
-            )
-        )
+def finished_text(plan: Plan, run: RunFolder, arms: Collection[str] | None) -> str:
+    """Say that what was asked for is finished, and what is left of the other arms."""
+    if arms is None:
+        return "finished"
+    left = _unfinished(run, plan.stages)
+    rest = f"; {len(left)} of {len(plan.stages)} stages, of other arms, are not" if left else ""
+    return f"finished: {', '.join(arms)}{rest}"
+
+
+def _unfinished(run: RunFolder, stages: Sequence[StagePlan]) -> list[StagePlan]:
+    return [stage for stage in stages if not run.stage(stage.folder).result.exists()]
 
 
 def _check_changes(plan: Plan, run: RunFolder, *, allow_changes: bool) -> None:
@@ -228,7 +245,8 @@ def _commit(folder: Path) -> str | None:
 def _record_exit(run: RunFolder, code: int, reason: str) -> None:
     """Write how the process ended; on a full disk the exit code itself must do."""
     try:
-        write_record(run.exit, ExitRecord(code=code, reason=reason, at=now()))
+        with records_locked(run):
+            write_record(run.exit, ExitRecord(code=code, reason=reason, at=now()))
     except StorageError as error:
         if code == 0:
             raise error

@@ -1,16 +1,19 @@
 """The release gate in training: looked at when a stage ends, or is found finished."""
 
+from collections.abc import Collection
+
 from rewarm.errors import GateError
 from rewarm.evaluation.gate import judge
 from rewarm.plan import Plan, StagePlan
 from rewarm.plan.record import gate_record
 from rewarm.runs.files import write_record
 from rewarm.runs.folder import RunFolder
+from rewarm.runs.lock import records_locked
 from rewarm.training.job import Job
 
 
 def record_gate(plan: Plan, run: RunFolder) -> None:
-    """Write down what the campaign's gate allows now; stages that are finished stay as they are."""
+    """Write down what the campaign's gate allows now; the caller holds the records of the run."""
     record = gate_record(plan)
     if record is None:
         run.gate.unlink(missing_ok=True)
@@ -18,7 +21,16 @@ def record_gate(plan: Plan, run: RunFolder) -> None:
         write_record(run.gate, record)
 
 
-def check_gate(run: RunFolder, stage: str | None = None) -> None:
+def renew_gate(plan: Plan, run: RunFolder) -> None:
+    """Write down the gate of a run of which nothing is left to do; its stages stay as they are."""
+    if plan.campaign.gate is not None or run.gate.exists():  # what never had one is only read
+        with records_locked(run):
+            record_gate(plan, run)
+
+
+def check_gate(
+    run: RunFolder, stage: str | None = None, arms: Collection[str] | None = None
+) -> None:
     """Refuse to go on behind a finished stage that breaks a limit, if that is the campaign's policy.
 
     What is not measured does not stop training, which could never be measured then; `rewarm gate` fails on it.
@@ -26,6 +38,7 @@ def check_gate(run: RunFolder, stage: str | None = None) -> None:
     Args:
         run: the run.
         stage: folder of the stage; the whole run if None.
+        arms: look at what is of these arms alone; at all if None.
 
     Raises:
         GateError: the policy is `stop`, and a limit is broken.
@@ -33,7 +46,12 @@ def check_gate(run: RunFolder, stage: str | None = None) -> None:
     judgement = judge(run)
     if judgement is None or judgement.gate.policy != "stop":
         return
-    if broken := judgement.broken(stage):
+    broken = [
+        finding
+        for finding in judgement.broken(stage)
+        if arms is None or finding.stage is None or not set(arms).isdisjoint(finding.arms)
+    ]
+    if broken:
         lines = "\n".join(f"  {finding.message}" for finding in broken)
         raise GateError(
             f'{run.path}: the gate is broken, and gate.policy is "stop", so no stage behind it is begun:\n'

@@ -1,6 +1,6 @@
 """What training needs besides the plan: the run folder, the data, the device, the console, the stop request."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -48,6 +48,8 @@ class Job:
     stop: StopRequest
     """Whether a signal has come."""
 
+    arms: Collection[str] | None = None
+    """The arms to train; all if None."""
     existing: ExistingWork = field(default_factory=ExistingWork)
     """What is to be made of work that is there already."""
     written: dict[str, set[int]] = field(default_factory=dict[str, set[int]])
@@ -62,6 +64,11 @@ class Job:
         if layout not in self.grids:
             self.grids[layout] = make_grid(self.world, layout)
         return self.grids[layout]
+
+    @property
+    def stages(self) -> tuple[StagePlan, ...]:
+        """Return the stages to be done; a parent comes before its children."""
+        return self.plan.stages_of(self.arms)
 
     @property
     def ranks(self) -> Ranks:

@@ -35,31 +35,30 @@ class Found:
     """The stage there."""
 
 
-def reuse_stages(job: Job, runs: Path) -> None:
-    """Take over every stage that is not begun here and finished in a run under `runs`.
+def reuse_stage(job: Job, stage: StagePlan, runs: Path) -> None:
+    """Take a stage over if it is not begun here and finished in a run under `runs`.
 
     What cannot be taken is said, with the reason, and trained as usual.
 
     Args:
         job: the campaign at work; one rank calls this.
+        stage: the stage; nobody else works on it here.
         runs: the folder of the other runs' folders.
 
     Raises:
         CheckpointError: a record or a checkpoint of the other run is damaged.
         StorageError: the disk is full.
     """
-    for stage in job.plan.stages:
-        if job.folder(stage).path.exists():
-            continue
-        for found in _finished(job, stage, runs):
-            reason = _hindrance(job, stage, found)
-            if reason is not None:
-                job.reporter.say(f"{stage.folder}: not taken from {found.run.path}: {reason}")
-                continue
+    if job.folder(stage).path.exists():
+        return
+    for found in _finished(job, stage, runs):
+        reason = _hindrance(job, stage, found)
+        if reason is None:
             _take(found.folder.path, job.folder(stage).path)
             job.journal(stage).event(stage.steps, "taken over", f"finished in {found.run.path}")
             job.reporter.say(f"{stage.folder}: taken from {found.run.path}")
-            break
+            return
+        job.reporter.say(f"{stage.folder}: not taken from {found.run.path}: {reason}")
 
 
 def _finished(job: Job, stage: StagePlan, runs: Path) -> Iterator[Found]:

@@ -42,10 +42,11 @@ class StopRequest:
 
     def interruption(self, what: str) -> InterruptedRunError:
         """Return the error that ends the run, saying what was saved."""
-        assert self.agreed is not None, "only called after a signal"
+        come = self.agreed or self.signal
+        assert come is not None, "only called after a signal"
         return InterruptedRunError(
-            f"stopped by {self.agreed.name}; {what}. The same command goes on from there.",
-            EXIT_CODES[self.agreed],
+            f"stopped by {come.name}; {what}. The same command goes on from there.",
+            EXIT_CODES[come],
         )
 
 

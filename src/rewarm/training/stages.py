@@ -4,17 +4,23 @@ A loss that is not finite, and a broken gate that is to stop, say something of o
 goes wrong (the disk, the data, a signal, a lost rank) would meet the next stage as well, and ends them all.
 """
 
+import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
 
 from rewarm.errors import GateError, NumericsError, RewarmError
 from rewarm.plan import StagePlan
+from rewarm.runs.lock import stage_locked
 from rewarm.training.gate import pass_gate
 from rewarm.training.job import Job
 from rewarm.training.loop import train_stage
-from rewarm.training.reuse import reuse_stages
+from rewarm.training.reuse import reuse_stage
 from rewarm.training.status import clock
+
+_WAIT_SECONDS = 0.5
+"""Between two looks at a stage that another process trains."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +50,9 @@ def train_stages(job: Job) -> None:
             what failed and what is finished all the same.
         RewarmError: whatever else ends the training.
     """
-    if (runs := job.existing.reuse) is not None:
-        job.ranks.first_alone(lambda: reuse_stages(job, runs))
     failures: list[_Failure] = []
     left: list[StagePlan] = []
-    for stage in job.plan.stages:
+    for stage in job.stages:
         if any(failure.ends(stage) for failure in failures):
             left.append(stage)
             job.reporter.skip(stage.tokens)
@@ -57,21 +61,46 @@ def train_stages(job: Job) -> None:
             _do(job, stage)
         except (NumericsError, GateError) as error:
             failures.append(_Failure(stage=stage, kind=type(error), message=str(error)))
-            if stage.key != job.plan.stages[-1].key:  # or else it is said at once
+            if stage.key != job.stages[-1].key:  # or else it is said at once
                 job.reporter.say(f"{error}\nThe other arms go on.", style="yellow")
     if failures:
         raise failures[0].kind(_what_failed(job, failures, left))
 
 
 def _do(job: Job, stage: StagePlan) -> None:
-    """Train a stage if it is not finished, and hold it against the gate."""
-    was_finished = job.ranks.gather(job.folder(stage).result.exists())[0]
+    """Train a stage unless it is finished, here or in a run to take it from, and hold it against the gate."""
+    was_finished = _is_finished(job, stage)
+    if not was_finished:
+        with ExitStack() as held:
+            job.ranks.first_alone(lambda: held.enter_context(_locked(job, stage)))
+            if (runs := job.existing.reuse) is not None:
+                job.ranks.first_alone(lambda: reuse_stage(job, stage, runs))
+            was_finished = _is_finished(job, stage)  # by whoever held it before, or elsewhere
+            if not was_finished:
+                _train(job, stage)
     if was_finished:
         job.reporter.skip(stage.tokens)
-    else:
-        _train(job, stage)
     if job.plan.campaign.gate is not None:
         pass_gate(job, stage, has_just_ended=not was_finished)
+
+
+def _is_finished(job: Job, stage: StagePlan) -> bool:
+    return bool(job.ranks.gather(job.folder(stage).result.exists())[0])
+
+
+def _locked(job: Job, stage: StagePlan) -> AbstractContextManager[None]:
+    """Hold a stage, behind the process that trains it for arms of its own."""
+    said: set[str] = set()
+
+    def wait(holder: str) -> None:
+        if holder not in said:
+            said.add(holder)
+            job.reporter.say(f"{stage.folder}: waiting, as {holder} trains it")
+        if job.stop.signal is not None:
+            raise job.stop.interruption(f"{stage.folder} was waited for")
+        time.sleep(_WAIT_SECONDS)
+
+    return stage_locked(job.run, stage.folder, wait)
 
 
 def _train(job: Job, stage: StagePlan) -> None:
@@ -93,8 +122,9 @@ def _what_failed(job: Job, failures: Sequence[_Failure], left: Sequence[StagePla
     lines = [failure.message for failure in failures]
     if left:
         lines.append(f"Not begun because of it: {', '.join(stage.folder for stage in left)}.")
+    asked = job.plan.arms if job.arms is None else job.arms
     hit = {stage.key for stage in (*(failure.stage for failure in failures), *left)}
-    whole = [arm for arm, stages in job.plan.arms.items() if hit.isdisjoint(s.key for s in stages)]
+    whole = [arm for arm in asked if hit.isdisjoint(s.key for s in job.plan.arms[arm])]
     if whole:
         lines.append(f"Finished all the same: {', '.join(whole)}.")
     return "\n".join(lines)
