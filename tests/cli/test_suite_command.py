@@ -100,6 +100,16 @@ def test_with_list_it_prints_commands_that_work(place):
     assert arm[4] in found.out
 
 
+def test_a_tier_to_be_planned_trains_nothing(tmp_path):
+    where = ("--tier", "paper", "--seeds", "1", "--runs", tmp_path, "--root", tmp_path)
+    done = rewarm("suite", "run", "same-data", *where)
+    assert done.code == 0, done.err
+    lines = [line.split() for line in done.out.splitlines()]
+    assert [line[0] for line in lines] == ["run", "base-1", "same-data-no-shift-1", "in"]
+    assert "nothing was trained" in done.err
+    assert [path.name for path in tmp_path.iterdir()] == ["campaigns"]
+
+
 def test_a_suite_is_run_judged_and_found_finished(place, tmp_path):
     done = rewarm("suite", "run", "same-data", *options(place))
     assert done.code == 0, done.err

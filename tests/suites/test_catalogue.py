@@ -11,6 +11,7 @@ from rewarm.errors import CampaignError
 from rewarm.plan import make_plan
 from rewarm.suites import catalogue
 from rewarm.suites.catalogue import find_suite, suite_names
+from rewarm.suites.costs import run_costs
 from rewarm.suites.runs import Place, base_runs, suite_runs
 from rewarm.suites.tier import TIERS, read_tier
 
@@ -113,13 +114,50 @@ def test_seeds_are_different_stages(place):
     assert planned(first, place).stages[0].key != planned(second, place).stages[0].key
 
 
+def test_an_update_has_the_budget_of_its_dataset(place):
+    """The paper's German has 194.45B tokens (Table 1), all else 299.28B."""
+    tier = read_tier("paper")
+    of_suite = {
+        run.setting: planned(run, place) for run in suite_runs(find_suite("replay"), tier, [1])
+    }
+    tokens = {shift: plan.stages[-1].tokens for shift, plan in of_suite.items()}
+    batch = of_suite["weak"].stages[0].batch_tokens
+    wanted = {"weak": 299_280_000_000, "strong": 194_450_000_000}
+    assert tokens == {shift: amount // batch * batch for shift, amount in wanted.items()}
+    assert tier.update_tokens("weak", "strong") == wanted["strong"]
+
+
+def test_a_dataset_without_a_budget_is_named(tmp_path):
+    (tmp_path / "mine.toml").write_text(
+        '[tier]\nbase = "1K tokens"\nupdate = { weak = "1K tokens" }\nmax_lr = 1e-3\nmin_lr = 1e-4\n'
+        'larger_preset = "neox-0.3m"\n[data.d0]\n'
+    )
+    with pytest.raises(CampaignError, match=r"no budget for 'd0', .* it has weak"):
+        suite_runs(find_suite("same-data"), read_tier(str(tmp_path / "mine.toml")), [1])
+
+
+def test_what_runs_share_is_counted_once_in_all(place):
+    tier = read_tier("micro")
+    runs = [*base_runs(tier, [1]), *suite_runs(find_suite("same-data"), tier, [1])]
+    for run in runs:
+        run.write(place)
+    base, same_data, together = run_costs(runs, place)
+    assert (base.stages, same_data.stages, together.stages) == (1, 5, 5)
+    assert (
+        together.tokens
+        == same_data.tokens
+        == base.tokens + 4 * (tier.update_tokens("d0") // 4096 * 4096)
+    )
+    assert together.flops == same_data.flops > base.flops > 0
+
+
 def test_a_tier_of_ones_own_is_a_file(tmp_path):
     (tmp_path / "mine.toml").write_text(
         '[tier]\nbase = "1K tokens"\nupdate = "1K tokens"\nmax_lr = 1e-3\nmin_lr = 1e-4\n'
         'larger_preset = "neox-0.3m"\n[data.d0]\n'
     )
     tier = read_tier(str(tmp_path / "mine.toml"))
-    assert (tier.name, tier.update_tokens) == ("mine", 1000)
+    assert (tier.name, tier.update_tokens("d0")) == ("mine", 1000)
     with pytest.raises(CampaignError, match="no dataset weak, strong"):
         suite_runs(find_suite("domains"), tier, [1])
 

@@ -16,6 +16,7 @@ from rewarm.cli.common import (
     Settings,
     app,
     new_console,
+    note,
 )
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def run_suites(
     prepared: SuitePrepared = None,
     as_commands: AsCommands = False,
 ) -> None:
-    """Run suites, or go on with them; with --list print the commands for others to run."""
+    """Run suites, or go on with them; with --list print the commands. The tier paper is only planned."""
     from rewarm.suites.runs import base_runs, suite_runs
     from rewarm.suites.tier import read_tier
 
@@ -83,6 +84,9 @@ def run_suites(
         run.write(place)
     if as_commands:
         _print_commands(first, rest, place)
+        return
+    if sized.sizes.plan_only:
+        _print_costs([*first, *rest], place, tier)
         return
     failed = [run.name for run in (*first, *rest) if not _carry_out(run.arguments(place))]
     found = [(suite, _report(suite, sized, numbers, place, None)) for suite in _suites(names)]
@@ -198,6 +202,16 @@ def _print_commands(first: "list[SuiteRun]", rest: "list[SuiteRun]", place: "Pla
     typer.echo("# Then these, in any order or at once:")
     for run in rest:
         _echo_all(run.commands(place))
+
+
+def _print_costs(runs: "list[SuiteRun]", place: "Place", tier: str) -> None:
+    from rewarm.suites.costs import cost_lines, run_costs
+
+    _echo_all(cost_lines(run_costs(runs, place)))
+    note(
+        f"tier {tier} is to be planned (plan_only in its file), so nothing was trained. This is what it would "
+        "cost, stages that runs share once in all; --list prints the commands, for a cluster"
+    )
 
 
 def _echo_all(lines: list[str]) -> None:

@@ -54,7 +54,7 @@ def update(tier: Tier, *data: str, **changes: object) -> dict[str, Any]:
     return {
         "name": UPDATE,
         "data": dict.fromkeys(data, 1),
-        "budget": tier.sizes.update,
+        "budget": tier.update_budget(*data),
         "schedule": cosine(tier),
         **changes,
     }

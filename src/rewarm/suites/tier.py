@@ -27,14 +27,16 @@ class Sizes(Table):
 
     base: str
     """Budget of the pre-training on D0, in tokens."""
-    update: str
-    """Budget of an update, in tokens."""
+    update: str | dict[str, str]
+    """Budget of an update, in tokens; or one for each dataset."""
     max_lr: float = Field(gt=0)
     """Peak of every cosine that does not say otherwise."""
     min_lr: float = Field(gt=0)
     """Its end."""
     larger_preset: str
     """The second model size of the suite `scale`."""
+    plan_only: bool = False
+    """Whether it is too large to be begun by `rewarm suite run`, which then says what it would cost."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +53,28 @@ class Tier:
     @property
     def base_tokens(self) -> int:
         """Return the budget of the pre-training."""
-        return int(parse_quantity(self.sizes.base).amount)
+        return _tokens(self.sizes.base)
 
-    @property
-    def update_tokens(self) -> int:
-        """Return the budget of an update."""
-        return int(parse_quantity(self.sizes.update).amount)
+    def update_budget(self, *datasets: str) -> str:
+        """Return the budget of an update on some datasets in equal shares: the least of theirs.
+
+        Raises:
+            CampaignError: the tier has no budget for a dataset.
+        """
+        by_dataset = self.sizes.update
+        if isinstance(by_dataset, str):
+            return by_dataset
+        for dataset in datasets:
+            if dataset not in by_dataset:
+                raise CampaignError(
+                    f"tier {self.name!r}: [tier] update has no budget for {dataset!r}, which this suite trains "
+                    f"on; it has {', '.join(by_dataset)}. Add one, or give one budget for all"
+                )
+        return min((by_dataset[dataset] for dataset in datasets), key=_tokens)
+
+    def update_tokens(self, *datasets: str) -> int:
+        """Return the same in tokens."""
+        return _tokens(self.update_budget(*datasets))
 
     def campaign(
         self, name: str, seed: int, datasets: Iterable[str], rest: Mapping[str, Any]
@@ -75,6 +93,10 @@ class Tier:
             )
         data = {dataset: self.frame["data"][dataset] for dataset in wanted}
         return {"name": name, "seed": seed, **self.frame, "data": data, **rest}
+
+
+def _tokens(budget: str) -> int:
+    return int(parse_quantity(budget).amount)
 
 
 def read_tier(name: str) -> Tier:

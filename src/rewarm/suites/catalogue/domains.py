@@ -14,7 +14,7 @@ DOMAINS = ("weak", "strong")
 
 def settings(tier: Tier) -> dict[str, Setting]:
     """Return both ways to the same tokens of each domain, with 5 % of replay from all that was seen (Eq. 5)."""
-    share = tier.update_tokens / len(DOMAINS)
+    share = tier.update_tokens(*DOMAINS) / len(DOMAINS)
     datasets = ("d0", *DOMAINS)
     one_by_one = [
         update(tier, domain, name=domain, budget=tokens(share), replay=REPLAY) for domain in DOMAINS

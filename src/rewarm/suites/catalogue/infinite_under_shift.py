@@ -25,14 +25,14 @@ def settings(tier: Tier) -> dict[str, Setting]:
                 {
                     "name": "update",
                     "data": {shift: 1},
-                    "budget": tier.sizes.update,
+                    "budget": tier.update_budget(shift),
                     "replay": REPLAY[shift],
                 },
                 {
                     "name": "release",
                     "after": "update",
                     "at": f"{100 * BRANCH_AT:g}%",
-                    "budget": tokens((1 - BRANCH_AT) * tier.update_tokens),
+                    "budget": tokens((1 - BRANCH_AT) * tier.update_tokens(shift)),
                     "optimizer": "keep",
                     "schedule": {
                         "kind": "anneal",

@@ -12,14 +12,15 @@ THIRDS = (1, 2, 3)
 
 def settings(tier: Tier) -> dict[str, Setting]:
     """Return updates of three lengths by each shift, with and without 5 % of replay."""
-    third = LONGEST * tier.update_tokens / 3
     return {
         shift: Setting(
             datasets=("d0", shift),
             stages=[base(tier), update(tier, shift)],
             arms={
                 f"{parts}-thirds{suffix}": {
-                    f"stages.{UPDATE}.budget": tokens(parts * third),
+                    f"stages.{UPDATE}.budget": tokens(
+                        parts * LONGEST * tier.update_tokens(shift) / 3
+                    ),
                     f"stages.{UPDATE}.replay": share,
                 }
                 for parts in THIRDS

@@ -21,7 +21,7 @@ def settings(tier: Tier) -> dict[str, Setting]:
                 {
                     "name": f"split-{n}",
                     "data": {"d0": 1},
-                    "budget": tier.sizes.update,
+                    "budget": tier.update_budget("d0"),
                     "schedule": cosine(tier),
                 }
                 for n in SPLITS
@@ -44,7 +44,7 @@ def _trunk(tier: Tier, n: int) -> dict[str, object]:
     stage: dict[str, object] = {
         "name": f"split-{n}",
         "data": {"d0": 1},
-        "budget": tier.sizes.update,
+        "budget": tier.update_budget("d0"),
     }
     if n == 1:
         return stage | {
@@ -59,7 +59,7 @@ def _branch(tier: Tier, n: int) -> dict[str, object]:
         "name": f"release-{n}",
         "after": f"split-{n}",
         "at": f"{100 * BRANCH_AT:g}%",
-        "budget": tokens((1 - BRANCH_AT) * tier.update_tokens),
+        "budget": tokens((1 - BRANCH_AT) * tier.update_tokens("d0")),
         "optimizer": "keep",
         "schedule": {
             "kind": "anneal",
