@@ -3,8 +3,10 @@
 import pytest
 
 from rewarm.campaign.gate import Gate, TaskLimit
+from rewarm.errors import CampaignError
 from rewarm.plan import make_plan
 from rewarm.plan.record import gate_record
+from rewarm.plan.text import annealing_notes
 
 GATE = """
 [gate]
@@ -43,7 +45,8 @@ def test_what_is_written_is_what_is_read(files):
         ("english = 0.05", "english = -0.05", "gate.max_forgetting.english"),
         ("english = 0.05", "english = nan", "not a finite number"),
         ('against = "pretrain"', 'against = "pretrian"', "did you mean 'pretrain'?"),
-        ('policy = "stop"', 'policy = "anneal-earlier"', "`rewarm anneal` branches off there"),
+        ('policy = "stop"', 'policy = "anneal"', "gate.policy"),
+        ('policy = "stop"', 'policy = "anneal-earlier"\nanneal = "2"', "gate.anneal"),
         (
             'policy = "stop"',
             'policy = "stop"\narms = ["c"]',
@@ -88,6 +91,25 @@ def test_random_weights_can_forget_nothing_and_a_trained_base_can(files):
     record = gate_record(make_plan(files.load(SHORT, more=GATE + seen)))
     assert record is not None
     assert record.from_scratch == []
+
+
+EARLIER = GATE.replace('"stop"', '"anneal-earlier"')
+
+
+def test_an_annealing_must_be_as_long_as_what_its_final_loss_is_over(files):
+    make_plan(files.load(SHORT, more=EARLIER))
+    long = ("[model]", "[evaluation]\nfinal_steps = 40\n[model]")
+    with pytest.raises(CampaignError, match=r"gate.anneal = '10%' is \d+ steps of stage"):
+        make_plan(files.load(long, more=EARLIER))
+    make_plan(files.load(long, more=GATE))
+
+
+def test_the_plan_says_where_no_checkpoint_could_be_annealed(files):
+    every = '[evaluation]\nfinal_steps = 0\nevery = "25%"\n[checkpoints]\nevery = "{}"\nkeep = {}\n[model]'
+    for cadence, keep, is_said in (("25%", 2, False), ("25%", 1, True), ("40%", '"all"', True)):
+        plan = make_plan(files.load(("[model]", every.format(cadence, keep)), more=EARLIER))
+        assert bool(annealing_notes(plan)) is is_said
+        assert annealing_notes(make_plan(files.load(SHORT, more=GATE))) == []
 
 
 def test_it_is_for_the_arms_named_and_all_if_none_is(files):

@@ -314,6 +314,18 @@ def test_train_on_a_finished_run_says_so_and_changes_nothing(untouched):
         assert arm in done.out
 
 
+def test_one_arm_of_a_finished_campaign_is_finished_too(work):
+    done = work.train("--arm", "union", "--arm", "union")
+    assert done.code == 0, done.err
+    assert "is finished: union; nothing is left to do" in done.err
+
+
+def test_an_arm_that_is_not_there_is_a_mistake(work):
+    done = work.train("--arm", "onion")
+    assert (done.code, done.out) == (2, "")
+    assert "--arm onion: there is no such arm; there are no-replay, replay-25, union" in done.err
+
+
 def test_train_takes_changes_by_name_of_the_stage(work):
     file = work.folder / "other.toml"
     text = work.file.read_text(encoding="utf-8")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from rewarm.campaign import load_campaign
+from rewarm.campaign import LoadedCampaign, load_campaign
 from rewarm.data.datasets import open_campaign
 from rewarm.engine.ranks import ALONE, Ranks
 from rewarm.engine.world import current_world
@@ -27,7 +27,28 @@ def run(
     arms: list[str] | None = None,
 ) -> Plan:
     """Carry a campaign out in this process, on the CPU, and return its plan."""
-    loaded = load_campaign(file, settings)
+    return carry_out(
+        load_campaign(file, settings),
+        prepared,
+        folder,
+        existing=ExistingWork(allow_changes=allow_changes, reuse=reuse),
+        ranks=ranks,
+        quiet=quiet,
+        arms=arms,
+    )
+
+
+def carry_out(
+    loaded: LoadedCampaign,
+    prepared: Path,
+    folder: Path,
+    *,
+    existing: ExistingWork = ExistingWork(),  # noqa: B008  (it is frozen)
+    ranks: Ranks = ALONE,
+    quiet: bool = True,
+    arms: list[str] | None = None,
+) -> Plan:
+    """Do the same with a campaign that is loaded."""
     plan = make_plan(loaded)
     data = open_campaign(loaded.campaign, loaded.root, prepared)
     train_campaign(
@@ -36,7 +57,7 @@ def run(
         data,
         world=replace(current_world("cpu", 1), ranks=ranks),
         console=Console(stderr=True, quiet=quiet),
-        existing=ExistingWork(allow_changes=allow_changes, reuse=reuse),
+        existing=existing,
         arms=arms,
     )
     return plan

@@ -3,7 +3,7 @@
 A run keeps a list of them; each becomes one more arm, a campaign like any other.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from fractions import Fraction
 from typing import Literal
@@ -37,8 +37,22 @@ class Annealing(BaseModel):
 
     @property
     def name(self) -> str:
-        """Name of the branch's stage, and of the arm that ends with it."""
+        """Name of the branch's stage."""
         return f"{self.stage}-annealed-{self.step}-{int(self.budget.amount)}"
+
+    @property
+    def branch_arm(self) -> str:
+        """Name of the arm that it makes."""
+        return f"{self.arm}/{self.name}"
+
+
+def is_of(arm: str, named: Collection[str]) -> bool:
+    """Return whether an arm, or the one that it is an annealed branch of, is named.
+
+    >>> is_of("replay/update-annealed-6-2", ["replay"]), is_of("replay-5", ["replay"])
+    (True, False)
+    """
+    return any(arm == name or arm.startswith(f"{name}/") for name in named)
 
 
 def annealed(campaign: Campaign, annealing: Annealing) -> Campaign:
@@ -72,7 +86,7 @@ def with_annealings(loaded: LoadedCampaign, annealings: Iterable[Annealing]) -> 
             raise CampaignError(
                 f"there is no arm {annealing.arm!r}; there are {', '.join(loaded.arms)}"
             )
-        name = f"{annealing.arm}/{annealing.name}"
+        name = annealing.branch_arm
         if name in arms:
             raise CampaignError(
                 f"{name}: there is a branch of this length at this step already, with another min_lr or shape; "

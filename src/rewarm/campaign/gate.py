@@ -5,23 +5,14 @@ It is no part of what a stage is: limits can be changed at any time, and no fini
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from rewarm.campaign.quantities import Number, Share
+from rewarm.campaign.quantities import Length, Number, Share, parse_quantity
 from rewarm.campaign.table import Name, Table
 
 Loss = Annotated[Number, Field(ge=0)]
-
-
-def _known_policy(value: object) -> object:
-    """Name what to do instead of a policy that is not carried out."""
-    if value == "anneal-earlier":
-        raise ValueError(
-            '"anneal-earlier" is not carried out: which step to release is a decision. Use "report" or "stop"; '
-            "where a limit is broken, `rewarm gate RUN` names the last step at which it held, and `rewarm "
-            "anneal` branches off there"
-        )
-    return value
+Policy = Literal["report", "stop", "anneal-earlier"]
+"""What happens in training where a limit is broken."""
 
 
 class TaskLimit(Table):
@@ -54,9 +45,13 @@ class TaskLimit(Table):
 class Gate(Table):
     """What a new checkpoint may lose. Judged when a stage ends, and by `rewarm gate` (see gate.md)."""
 
-    policy: Annotated[Literal["report", "stop"], BeforeValidator(_known_policy)] = "report"
+    policy: Policy = "report"
     """What happens in training at the end of a stage that breaks a limit. report: it is said, and training
-    goes on; stop: no stage behind it is begun, other arms go on, and `rewarm train` ends with exit code 10."""
+    goes on; stop: no stage behind it is begun, other arms go on, and `rewarm train` ends with exit code 10;
+    anneal-earlier: the last stage of an arm that breaks a limit on losses is annealed from its last
+    checkpoint at which they held, and that branch is judged instead; elsewhere as stop."""
+    anneal: Length = parse_quantity("10%")
+    """With anneal-earlier: length of the annealing; a percentage is of the stage."""
     arms: list[str] = []
     """The arms that it is for, with their annealed branches; all if not given."""
     max_forgetting: dict[Name, Loss] = {}

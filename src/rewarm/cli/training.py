@@ -91,7 +91,7 @@ def train(
         threads,
         workers,
         ExistingWork(allow_changes=allow_changes, require_bitwise=require_bitwise, reuse=reuse),
-        arm or None,
+        list(dict.fromkeys(arm)) if arm else None,
     )
 
 

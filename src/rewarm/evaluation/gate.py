@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 import orjson
 
+from rewarm.campaign.annealing import is_of
 from rewarm.errors import CampaignError
+from rewarm.evaluation.earlier import has_branch_instead
 from rewarm.evaluation.finding import Finding, Limit
 from rewarm.evaluation.gate_tasks import task_findings, task_key
 from rewarm.evaluation.gated import Gated, gated_stages
@@ -61,6 +63,9 @@ def judge(run: RunFolder, arms: Collection[str] | None = None) -> Judgement | No
     - tasks of the last stage of each arm, from `RUN/evaluations` (see `gate_tasks`);
     - the overlap of validation and training text, if it is limited.
 
+    Under the policy `anneal-earlier` a stage that breaks a limit on losses and has an annealed branch that
+    leaves it earlier is not what is released: the branch is judged instead of it.
+
     Args:
         run: the run, finished or at work; it is only read.
         arms: the arms to look at; all that the gate is for if None.
@@ -83,9 +88,12 @@ def judge(run: RunFolder, arms: Collection[str] | None = None) -> Judgement | No
             raise CampaignError(
                 f"{run.path}: the gate is not for an arm {arm!r}; it is for: {', '.join(gate.arms)}"
             )
-    chosen = [arm for arm in gate.arms if arm in plan.arms and (arms is None or arm in arms)]
-    stages = gated_stages(run, plan, gate, chosen)
-    findings = [finding for stage in stages for finding in _of_stage(run, gate, stage)]
+    chosen = [arm for arm in gate.arms if arm in plan.arms and _is_asked(arm, arms, gate)]
+    findings: list[Finding] = []
+    for stage in gated_stages(run, plan, gate, chosen):
+        found = list(_of_stage(run, gate, stage))
+        if not has_branch_instead(plan, gate, stage, found):
+            findings += found
     findings += _overlap(run, gate)
     return Judgement(gate=gate, findings=(*findings, *_never_applied(gate, findings)))
 
@@ -98,6 +106,13 @@ def findings_json(judgement: Judgement) -> str:
         "findings": [finding.model_dump(mode="json") for finding in judgement.findings],
     }
     return orjson.dumps(found, option=orjson.OPT_INDENT_2).decode()
+
+
+def _is_asked(arm: str, arms: Collection[str] | None, gate: GateRecord) -> bool:
+    """Return whether an arm is to be looked at; a branch too, where it may be judged instead of its arm."""
+    if arms is None or arm in arms:
+        return True
+    return gate.policy == "anneal-earlier" and is_of(arm, arms)
 
 
 def _of_stage(run: RunFolder, gate: GateRecord, stage: Gated) -> Iterator[Finding]:
@@ -120,14 +135,13 @@ def _forgetting(run: RunFolder, stage: Gated, dataset: str, allowed: float) -> F
         stage=stage.folder,
         arms=stage.arms,
     )
-    starts = [before for before in stage.line if not before.is_from_scratch]
-    for each in [*starts, stage]:
+    for each in stage.starts:
         if each.result is None:
             return limit.not_measured(_unfinished(each))
         if dataset not in each.result.before or dataset not in each.result.final:
             return limit.not_measured(_not_validated(each, dataset))
     assert stage.result is not None, "checked above"
-    best = min(s.result.before[dataset] for s in starts if s.result is not None)
+    best = stage.best_before(dataset)
     final = stage.result.final[dataset]
     held = _last_held(run, stage, dataset, best + allowed)
     return limit.judged(

@@ -40,6 +40,20 @@ class Gated:
         """The stages from the base model to this one."""
         return [*(self.before.line if self.before else []), self]
 
+    @property
+    def starts(self) -> "list[Gated]":
+        """The stages of `line` that start from a model which something can be lost from."""
+        return [stage for stage in self.line if not stage.is_from_scratch]
+
+    def best_before(self, dataset: str) -> float:
+        """Return the least loss on a dataset with which it, or a stage on the way to it, began.
+
+        Minus infinity where one of them has no such loss: what is not measured is not held.
+        """
+        losses = [s.result.before.get(dataset) for s in self.starts if s.result is not None]
+        known = [loss for loss in losses if loss is not None]
+        return min(known) if known and len(known) == len(self.starts) else float("-inf")
+
 
 def gated_stages(
     run: RunFolder, plan: RunRecord, gate: GateRecord, arms: Sequence[str]

@@ -116,12 +116,4 @@ def _memory_bytes(plan: Plan, stage: StagePlan) -> int:
 
 def _checkpoint_bytes(plan: Plan, stage: StagePlan) -> int:
     size = plan.size_of(stage)
-    return size.checkpoint_bytes * _kept(plan, stage) if size else 0
-
-
-def _kept(plan: Plan, stage: StagePlan) -> int:
-    """Return how many checkpoints of a stage stay in the end."""
-    steps = plan.checkpoint_steps(stage)
-    keep = plan.campaign.checkpoints.keep
-    newest = set(steps if keep == "all" else steps[-keep:])
-    return len(newest | plan.lasting_steps(stage))
+    return size.checkpoint_bytes * len(plan.kept_steps(stage)) if size else 0

@@ -6,9 +6,11 @@ The plan is all that training needs to know; nothing in it depends on a machine.
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from rewarm.campaign.annealing import is_of
 from rewarm.campaign.campaign import Campaign
 from rewarm.campaign.load import LoadedCampaign
 from rewarm.campaign.quantities import Quantity
+from rewarm.campaign.schedule import Anneal
 from rewarm.errors import CampaignError, RewarmError
 from rewarm.plan.model import ModelSize, model_size
 from rewarm.plan.schedules import length_in_steps
@@ -40,7 +42,7 @@ class Plan:
         return [arm for arm, stages in self.arms.items() if any(s.key == stage.key for s in stages)]
 
     def stages_of(self, arms: Collection[str] | None) -> tuple[StagePlan, ...]:
-        """Return the stages of some arms, or of all if None; a parent comes before its children.
+        """Return the stages of some arms and their annealed branches, or all; parents before children.
 
         Raises:
             CampaignError: there is no such arm.
@@ -52,7 +54,7 @@ class Plan:
                 raise CampaignError(
                     f"--arm {arm}: there is no such arm; there are {', '.join(self.arms)}"
                 )
-        keys = {stage.key for arm in arms for stage in self.arms[arm]}
+        keys = {s.key for arm, stages in self.arms.items() if is_of(arm, arms) for s in stages}
         return tuple(stage for stage in self.stages if stage.key in keys)
 
     def branch_steps(self, stage: StagePlan) -> set[int]:
@@ -94,6 +96,25 @@ class Plan:
         every = self.campaign.checkpoints.keep_every
         marks = self._marks(stage, "checkpoints.keep_every", every) if every else set[int]()
         return {*marks, *self.branch_steps(stage), stage.steps}
+
+    def annealable(self) -> list[StagePlan]:
+        """Return the stages of which the gate's policy `anneal-earlier` may anneal an earlier checkpoint."""
+        gate = self.campaign.gate
+        if gate is None or gate.policy != "anneal-earlier":
+            return []
+        ends = [
+            stages[-1]
+            for arm, stages in self.arms.items()
+            if not gate.arms or is_of(arm, gate.arms)
+        ]
+        found = {s.key: s for s in ends if not isinstance(s.stage.schedule, Anneal)}
+        return list(found.values())
+
+    def kept_steps(self, stage: StagePlan) -> set[int]:
+        """Return the steps whose checkpoints are there when a stage has ended."""
+        saved, keep = self.checkpoint_steps(stage), self.campaign.checkpoints.keep
+        newest = saved if keep == "all" else saved[-keep:]
+        return {*newest, *self.lasting_steps(stage)}
 
     def _marks(self, stage: StagePlan, key: str, distance: Quantity) -> set[int]:
         """Return the steps of a cadence. "10%" means 10 %, 20 %, …, each rounded down as `at` is."""
@@ -142,6 +163,7 @@ def make_plan(loaded: LoadedCampaign) -> Plan:
         size=size,
     )
     _check_evaluation(plan)
+    _check_annealing(plan)
     return plan
 
 
@@ -171,4 +193,19 @@ def _check_evaluation(plan: Plan) -> None:
                 f"{'' if is_written else ' (the default)'} is longer than stage {stage.name!r}, which has "
                 f"{stage.steps:,} steps, fewer than its final loss is to be the mean of; set it to at most "
                 "that in [evaluation]"
+            )
+
+
+def _check_annealing(plan: Plan) -> None:
+    """Refuse a policy of the gate whose annealed branch would be shorter than what its final loss is over."""
+    gate, final_steps = plan.campaign.gate, plan.campaign.evaluation.final_steps
+    if gate is None:
+        return
+    for stage in plan.annealable():
+        steps = length_in_steps(gate.anneal, of_steps=stage.steps, batch_tokens=stage.batch_tokens)
+        if steps < max(1, final_steps):
+            raise CampaignError(
+                f"{plan.origin('gate.anneal')}: gate.anneal = {str(gate.anneal)!r} is {steps:,} steps of stage "
+                f"{stage.name!r}, and the final loss of the branch is to be the mean over "
+                f"evaluation.final_steps = {final_steps:,}; make it longer, or those fewer"
             )

@@ -2,6 +2,7 @@
 
 from pathlib import PurePath
 
+from rewarm.campaign.annealing import is_of
 from rewarm.plan.model import FLOPS_RULE
 from rewarm.plan.plan import Plan
 from rewarm.plan.stage import StagePlan
@@ -47,7 +48,7 @@ def gate_record(plan: Plan) -> GateRecord | None:
         return None
     return GateRecord(
         policy=gate.policy,
-        arms=[arm for arm in plan.arms if not gate.arms or _is_one_of(arm, gate.arms)],
+        arms=[arm for arm in plan.arms if not gate.arms or is_of(arm, gate.arms)],
         from_scratch=[stage.folder for stage in plan.stages if _is_from_scratch(stage)],
         base=PurePath(model.from_.partition("@")[0]).name if model.from_ is not None else None,
         max_forgetting=dict(gate.max_forgetting),
@@ -55,11 +56,6 @@ def gate_record(plan: Plan) -> GateRecord | None:
         max_overlap=None if gate.max_overlap is None else float(gate.max_overlap),
         tasks=[TaskLimitRecord(**dict(task)) for task in gate.tasks],
     )
-
-
-def _is_one_of(arm: str, named: list[str]) -> bool:
-    """Return whether an arm, or the one that it is an annealed branch of, is named."""
-    return any(arm == name or arm.startswith(f"{name}/") for name in named)
 
 
 def _is_from_scratch(stage: StagePlan) -> bool:

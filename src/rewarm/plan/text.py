@@ -48,6 +48,7 @@ def print_plan(
     found = [
         *warmup_warnings(plan),
         *epoch_warnings(plan, in_tokens(sizes)),
+        *annealing_notes(plan),
         *download_notes(plan),
     ]
     for warning in [*found, *notes]:
@@ -66,6 +67,17 @@ def warmup_warnings(plan: Plan) -> list[str]:
                     f"{stage.folder} has {stage.steps:,} steps, so its warmup of {warmup} is none"
                 )
     return found
+
+
+def annealing_notes(plan: Plan) -> list[str]:
+    """Return the stages that the gate's policy `anneal-earlier` would find no checkpoint of to anneal."""
+    return [
+        f"{stage.folder} keeps no checkpoint at which it is validated but its last, so gate.policy = "
+        '"anneal-earlier" has nothing to anneal; set checkpoints.every to evaluation.every, and '
+        'checkpoints.keep = "all" or checkpoints.keep_every'
+        for stage in plan.annealable()
+        if not plan.kept_steps(stage) & {*plan.evaluation_steps(stage)} - {stage.steps}
+    ]
 
 
 def memory_warnings(plan: Plan, cost: Cost) -> list[str]:

@@ -255,7 +255,7 @@ class TaskLimitRecord(Record):
 class GateRecord(Record):
     """What the campaign's gate allows, as it was last written down."""
 
-    policy: Literal["report", "stop"]
+    policy: Literal["report", "stop", "anneal-earlier"]
     """What happens in training where it is broken."""
     arms: list[str]
     """The arms that it is for, with their annealed branches."""

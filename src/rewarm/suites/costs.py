@@ -56,8 +56,8 @@ def cost_lines(costs: Sequence[RunCost]) -> list[str]:
 
     >>> for line in cost_lines([RunCost(name="base-1", stages=1, tokens=2_000_000, flops=1.5e13)]):
     ...     print(line)
-    run      stages     tokens     FLOPs
-    base-1        1  2,000,000  1.50e+13
+    run     stages     tokens     FLOPs
+    base-1       1  2,000,000  1.50e+13
     """
     rows = [("run", "stages", "tokens", "FLOPs")]
     rows += [(c.name, f"{c.stages:,}", f"{c.tokens:,}", f"{c.flops:.2e}") for c in costs]

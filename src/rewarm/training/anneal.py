@@ -36,10 +36,10 @@ def _load_without_annealings(run: RunFolder) -> LoadedCampaign:
 
 def with_recorded_annealings(loaded: LoadedCampaign, run: RunFolder) -> LoadedCampaign:
     """Add the branches that a run was asked for earlier."""
-    return with_annealings(loaded, _recorded(run))
+    return with_annealings(loaded, recorded(run))
 
 
-def _recorded(run: RunFolder) -> list[Annealing]:
+def recorded(run: RunFolder) -> list[Annealing]:
     """Return the branches, each once: of the ranks that torchrun starts every one may have recorded it."""
     return list(dict.fromkeys(read_records(run.annealings, Annealing)))
 
@@ -105,10 +105,10 @@ def record_annealing(run: RunFolder, annealing: Annealing) -> LoadedCampaign:
     Raises:
         CampaignError: it cannot be carried out, or another branch has its name; nothing was recorded.
     """
-    recorded = _recorded(run)
-    if annealing in recorded:
+    before = recorded(run)
+    if annealing in before:
         return load_run(run)
-    loaded = with_annealings(_load_without_annealings(run), [*recorded, annealing])
+    loaded = with_annealings(_load_without_annealings(run), [*before, annealing])
     make_plan(loaded)
     with records_locked(run):
         append_record(run.annealings, annealing)

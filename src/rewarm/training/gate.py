@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+from rewarm.campaign.annealing import is_of
 from rewarm.errors import GateError
 from rewarm.evaluation.gate import judge
 from rewarm.plan import Plan, StagePlan
@@ -41,20 +42,21 @@ def check_gate(
         arms: look at what is of these arms alone; at all if None.
 
     Raises:
-        GateError: the policy is `stop`, and a limit is broken.
+        GateError: a limit is broken, and the policy is not `report`.
     """
     judgement = judge(run)
-    if judgement is None or judgement.gate.policy != "stop":
+    if judgement is None or judgement.gate.policy == "report":
         return
     broken = [
         finding
         for finding in judgement.broken(stage)
-        if arms is None or finding.stage is None or not set(arms).isdisjoint(finding.arms)
+        if arms is None or finding.stage is None or any(is_of(arm, arms) for arm in finding.arms)
     ]
     if broken:
         lines = "\n".join(f"  {finding.message}" for finding in broken)
         raise GateError(
-            f'{run.path}: the gate is broken, and gate.policy is "stop", so no stage behind it is begun:\n'
+            f'{run.path}: the gate is broken, and gate.policy is "{judgement.gate.policy}", so no stage behind '
+            f"it is begun:\n"
             f"{lines}\nWhat is finished is kept. After a change of [gate] the same command goes on."
         )
 

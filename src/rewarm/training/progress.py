@@ -140,6 +140,10 @@ class Reporter:
         """Print a line as it is; no mark in it means anything."""
         self._console.print(message, style=style, highlight=False, markup=False, soft_wrap=True)
 
+    def add(self, tokens: int) -> None:
+        """Count a stage that was not planned when training began."""
+        self._total_tokens += tokens
+
     def skip(self, tokens: int) -> None:
         """Count a stage of which nothing is left to do."""
         self._finished_tokens += tokens

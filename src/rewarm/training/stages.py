@@ -13,6 +13,7 @@ from itertools import pairwise
 from rewarm.errors import GateError, NumericsError, RewarmError
 from rewarm.plan import StagePlan
 from rewarm.runs.lock import stage_locked
+from rewarm.training.earlier import branch_earlier
 from rewarm.training.gate import pass_gate
 from rewarm.training.job import Job
 from rewarm.training.loop import train_stage
@@ -68,7 +69,12 @@ def train_stages(job: Job) -> None:
 
 
 def _do(job: Job, stage: StagePlan) -> None:
-    """Train a stage unless it is finished, here or in a run to take it from, and hold it against the gate."""
+    """Train a stage unless it is finished, here or in a run to take it from, and hold it against the gate.
+
+    Raises:
+        NumericsError: a loss that is not finite.
+        GateError: it breaks the gate, and so does what is annealed instead of it, if anything is.
+    """
     was_finished = _is_finished(job, stage)
     if not was_finished:
         with ExitStack() as held:
@@ -81,7 +87,10 @@ def _do(job: Job, stage: StagePlan) -> None:
     if was_finished:
         job.reporter.skip(stage.tokens)
     if job.plan.campaign.gate is not None:
-        pass_gate(job, stage, has_just_ended=not was_finished)
+        try:
+            pass_gate(job, stage, has_just_ended=not was_finished)
+        except GateError as broken:
+            _do(*branch_earlier(job, stage, broken))
 
 
 def _is_finished(job: Job, stage: StagePlan) -> bool:
