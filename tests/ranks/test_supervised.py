@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from rewarm.campaign.annealing import Annealing
-from rewarm.errors import GateError
+from rewarm.errors import GateError, NumericsError
 from rewarm.runs.files import read_record, read_records
 from rewarm.runs.folder import RunFolder
 from rewarm.runs.records import EventRecord, ExitRecord
@@ -121,6 +121,33 @@ def test_a_broken_gate_ends_all_ranks_and_starts_none_afresh(campaign, tmp_path)
     assert "no stage behind it is begun" in output
     assert "starting 2 ranks afresh" not in output
     assert read_record(RunFolder(tmp_path / "tiny").exit, ExitRecord).code == GateError.exit_code
+
+
+def test_an_arm_that_fails_ends_alone_on_all_ranks(tiny, tmp_path):
+    file = tiny.folder / "failing.toml"
+    arms = '[arms]\nlost = { "stages.update.schedule.max_lr" = 1e30 }\nkept = {}\n'
+    file.write_text(CAMPAIGN[: CAMPAIGN.index("[arms]")] + arms, encoding="utf-8")
+    supervisor = start(file, tmp_path)
+    output, _ = supervisor.communicate(timeout=600)
+    assert supervisor.returncode == NumericsError.exit_code, output
+    assert "Finished all the same: kept." in output
+    assert "starting 2 ranks afresh" not in output
+
+
+def test_a_stage_that_forgets_too_much_is_annealed_earlier_by_all_ranks(campaign, tmp_path):
+    """The limit is one that holds early in the update without replay, and not at its end."""
+    earlier = (
+        'gate.policy="anneal-earlier"',
+        "gate.max_forgetting.old=0.9",
+        "stages.update.replay=0%",
+    )
+    saved = ("checkpoints.every=5 steps", "evaluation.every=5 steps")
+    settings = [part for setting in (*earlier, *saved) for part in ("--set", setting)]
+    supervisor = start(campaign, tmp_path, *settings)
+    output, _ = supervisor.communicate(timeout=600)
+    assert supervisor.returncode == 0, output
+    assert "gate: broken: forgetting on old at the end of update-" in output
+    assert "gate: held: forgetting on old at the end of update-annealed-" in output
 
 
 def kill_a_rank(supervisor: subprocess.Popen[str], folder: Path, rng: random.Random) -> bool:

@@ -75,8 +75,9 @@ def train_campaign(
         with ExitStack() as beginning:
 
             def begin() -> None:
-                held.enter_context(locked(run, shared=arms is not None))
+                # First, so that nobody else writes its number into the lock before all ranks have read it.
                 beginning.enter_context(records_locked(run))
+                held.enter_context(locked(run, shared=arms is not None))
                 _begin(plan, run, data, world, allow_changes=existing.allow_changes)
 
             ranks.first_alone(begin)
