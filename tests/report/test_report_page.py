@@ -130,6 +130,7 @@ def test_sections_come_in_order(html):
         "Replay audit",
         "What was read",
         "Overlap",
+        "Trunk and branches",
         "Stages",
         "Sample continuations",
         "Throughput",
@@ -148,7 +149,7 @@ def test_every_figure_has_its_data_and_identifiers_are_unique(html):
         for tag, attrs in page.elements
         if tag == "div" and attrs.get("class") == "figure"
     ]
-    assert len(boxes) == 5
+    assert len(boxes) == 6
     assert {f"{box}-data" for box in boxes} <= set(ids)
 
 

@@ -103,8 +103,9 @@ class Gallery(Generic[Subject]):
         }
 
 
-RUN_FIGURES = Gallery[Run]("arms", "data", "speed")
-"""The figures of a run: below the table of the arms, the audit of the data, and the samples."""
+RUN_FIGURES = Gallery[Run]("arms", "data", "stages", "speed")
+"""The figures of a run: below the table of the arms and the audit of the data, above the table of the stages,
+below the samples."""
 
 
 def _drawn(

@@ -18,6 +18,7 @@ from rewarm.report.frame import (
     framed,
     owner,
     padded,
+    stage_label,
     stage_style,
     title_panels,
     x_view,
@@ -119,6 +120,9 @@ def _loss_trace(
         y=curve.loss,
         customdata=curve.step,
         name="shared stages" if arm is None else figure_text(arm),
+        meta=figure_text(
+            f"{curve.stage.record.name}, validation loss on {curve.dataset}", longest=80
+        ),
         legendgroup=figure_text(group, longest=200),
         showlegend=is_first,
         mode="lines+markers",
@@ -144,6 +148,7 @@ def _training_trace(
         x=drawn(tokens_before(run, stage.record.folder) + stage.steps.tokens[kept]),
         y=drawn(stage.steps.loss[kept]),
         name="training loss",
+        meta=figure_text(stage_label(run, stage.record.folder)),
         legendgroup="training",
         showlegend=is_first,
         visible="legendonly",
@@ -162,6 +167,7 @@ def _lr_trace(run: Run, stage: StageRun, styles: Mapping[str, ArmStyle]) -> go.S
         x=drawn(tokens_before(run, stage.record.folder) + stage.steps.tokens[kept]),
         y=drawn(stage.steps.lr[kept]),
         name="shared stages" if arm is None else figure_text(arm),
+        meta=figure_text(f"{stage.record.name}, learning rate"),
         legendgroup=figure_text("shared" if arm is None else f"arm {arm}", longest=200),
         showlegend=False,
         mode="lines",

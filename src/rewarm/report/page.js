@@ -51,7 +51,7 @@
   }));
 
   function draw() {
-    for (const { box, content } of figures) {
+    for (const { box, content, showToggles } of figures) {
       Plotly.react(box, structuredClone(content.data), themed(content.layout, content.data, box.clientWidth), {
         responsive: true,
         displaylogo: false,
@@ -60,6 +60,7 @@
         modeBarButtons: [["toImage"], ["zoom2d", "pan2d", "autoScale2d", "resetScale2d"]],
         displayModeBar: narrow.matches ? false : "hover",
       });
+      showToggles?.();
     }
   }
 
@@ -76,32 +77,78 @@
     if (bar.children.length) box.before(bar);
   }
 
+  // What the legend offers the mouse, as buttons for the keyboard; the page shows them while one has the focus.
+  for (const figure of figures) {
+    const { box, content } = figure;
+    const items = content.data.flatMap((trace, place) =>
+      trace.showlegend === false || !trace.name ? [] : [{ name: plain(trace.name), places: content.data
+        .flatMap((other, at) => at === place || (trace.legendgroup && other.legendgroup === trace.legendgroup) ? [at] : []) }]);
+    if (items.length < 2) continue;
+    const bar = document.createElement("div");
+    bar.className = "views toggles";
+    bar.setAttribute("role", "group");
+    bar.setAttribute("aria-label", "Show or hide in the figure");
+    const isShown = ({ places }) => (box.data[places[0]].visible ?? true) === true;
+    for (const item of items) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = item.name;
+      button.addEventListener("click", () =>
+        Plotly.restyle(box, { visible: isShown(item) ? "legendonly" : true }, item.places));
+      bar.append(button);
+    }
+    figure.showToggles = () =>
+      items.forEach((item, place) => bar.children[place].setAttribute("aria-pressed", isShown(item)));
+    box.before(bar);
+  }
+
   // As RFC 4180 has it. Names are other people's: a spreadsheet is not to take one for a formula.
-  function csvField(cell) {
-    const text = cell.innerText.trim().replace(/\s+/g, " ").replace(/^(?=[=@]|[+-][^\d.])/, "'");
+  function csvField(value) {
+    const text = String(value).trim().replace(/\s+/g, " ").replace(/^(?=[=@]|[+-][^\d.])/, "'");
     return /[",]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   }
 
-  for (const table of document.querySelectorAll("table")) {
+  // Names are in figures as plotly reads them: a few marks are written as entities.
+  function plain(text) {
+    return text.replace(/&(lt|gt|#123|amp);/g, (_, mark) => ({ lt: "<", gt: ">", "#123": "{", amp: "&" })[mark]);
+  }
+
+  // One line for each point.
+  function pointRows({ data, layout }) {
+    const title = (trace) => layout["yaxis" + (trace.yaxis ?? "y").slice(1)]?.title?.text ?? "";
+    const points = data.flatMap((trace) => [...trace.x.keys()]
+      .filter((place) => trace.x[place] !== null && trace.y[place] !== null)
+      .map((place) => [plain(trace.name ?? ""), plain(trace.meta ?? title(trace)), trace.x[place], trace.y[place]]));
+    return [["name", "what", "x", "y"], ...points];
+  }
+
+  function copyButton(after, rows) {
     const button = document.createElement("button");
     button.type = "button";
     button.className = "copy";
     button.textContent = "Copy as CSV";
     button.setAttribute("aria-live", "polite");
     button.addEventListener("click", async () => {
-      const rows = [...table.rows].map((row) => [...row.cells].map(csvField).join(","));
+      const lines = rows().map((row) => row.map(csvField).join(",") + "\r\n");
       try {
-        await navigator.clipboard.writeText(rows.join("\r\n") + "\r\n");
+        await navigator.clipboard.writeText(lines.join(""));
         button.textContent = "Copied";
       } catch {
         button.textContent = "The browser does not let this page copy";
       }
       setTimeout(() => (button.textContent = "Copy as CSV"), 2000);
     });
-    (table.closest(".scroll") ?? table).after(button);
+    after.after(button);
   }
 
+  for (const table of document.querySelectorAll("table")) {
+    copyButton(table.closest(".scroll") ?? table, () =>
+      [...table.rows].map((row) => [...row.cells].map((cell) => cell.innerText)));
+  }
+  for (const { box, content } of figures) copyButton(box, () => pointRows(content));
+
   draw();
+  for (const { box, showToggles } of figures) if (showToggles) box.on("plotly_restyle", showToggles);
   addEventListener("beforeprint", () => {
     for (const details of document.querySelectorAll("details")) details.open = true;
   });

@@ -12,6 +12,7 @@ from plotly.subplots import make_subplots
 
 from rewarm.report.arms import ArmRow, arm_rows, pareto_front
 from rewarm.report.audit import SourceAudit, StageAudit, replay_audit
+from rewarm.report.branches import trunk
 from rewarm.report.curves import drawn, kept_points
 from rewarm.report.frame import (
     TOKENS_HOVER,
@@ -27,10 +28,11 @@ from rewarm.report.gallery import RUN_FIGURES
 from rewarm.report.lineage import dataset_of, tokens_before
 from rewarm.report.loading import Run
 from rewarm.report.losses import losses
-from rewarm.report.styles import SHARED_COLOUR, ArmStyle, shade
+from rewarm.report.panel_plots import front_line
+from rewarm.report.styles import ArmStyle, shade
 from rewarm.report.wording import change_text, figure_text, loss_text, share_text
 
-__all__ = ["RUN_FIGURES", "compute", "frontier", "losses", "mixture", "throughput"]
+__all__ = ["RUN_FIGURES", "compute", "frontier", "losses", "mixture", "throughput", "trunk"]
 
 
 @RUN_FIGURES.figure(
@@ -51,19 +53,10 @@ def frontier(run: Run, styles: Mapping[str, ArmStyle]) -> go.Figure:
     figure = go.Figure()
     updated = [point for row, point in points if not _is_hollow(row)]
     front = [updated[place] for place in pareto_front(updated)]
-    figure.add_trace(
-        go.Scatter(
-            x=drawn(np.array([x for x, _ in front])),
-            y=drawn(np.array([y for _, y in front])),
-            mode="lines",
-            line={"color": SHARED_COLOUR, "width": 1.2, "dash": "dash", "shape": "hv"},
-            hoverinfo="skip",
-            showlegend=False,
-        )
-    )
+    figure.add_trace(front_line(front))
     _add_arms(figure, [row for row, _ in points], [point for _, point in points], styles)
     framed(figure, 430)
-    figure.update_xaxes(title={"text": "forgetting on old data, nats per token (less is better)"})
+    figure.update_xaxes(title={"text": "forgetting on old data, nats per token"})
     figure.update_yaxes(title={"text": "adaptation to new data, nats per token"})
     leave_room(figure, [point for _, point in points])
     return figure
@@ -108,8 +101,14 @@ def compute(run: Run, styles: Mapping[str, ArmStyle]) -> go.Figure:
                     x=[update, total],
                     y=[row.average, row.average],
                     mode="lines+markers",
+                    name=figure_text(row.arm),
+                    meta="with the training of its base",
                     line={"color": styles[row.arm].colour, "width": 1, "dash": "dot"},
-                    marker={"symbol": "line-ns-open", "size": [0, 11]},
+                    marker={
+                        "symbol": "line-ns-open",
+                        "size": [0, 11],
+                        "color": styles[row.arm].colour,
+                    },
                     hovertemplate="with the training of its base: %{x:.3s}<extra></extra>",
                     showlegend=False,
                 )
@@ -197,6 +196,7 @@ def mixture(run: Run, _styles: Mapping[str, ArmStyle]) -> go.Figure:
                     orientation="h",
                     width=0.42,
                     name=name,
+                    meta=figure_text(stage_label(run, audit.folder), longest=60),
                     legendgroup=name,
                     showlegend=name not in named,
                     text=[share_text(share)] if share >= 0.04 else [""],
@@ -301,7 +301,10 @@ def throughput(run: Run, styles: Mapping[str, ArmStyle]) -> go.Figure:
         arm = owner(run, folder)
         name = "shared stages" if arm is None else figure_text(arm)
         style = stage_style(run, folder, styles)
-        for row, values, text in ((1, speed, "%{y:.4s} tokens/s"), (2, wait, "waiting %{y:.1%}")):
+        for row, values, what, text in (
+            (1, speed, "tokens per second", "%{y:.4s} tokens/s"),
+            (2, wait, "data wait", "waiting %{y:.1%}"),
+        ):
             kept = kept_points(values)
             figure.add_trace(
                 go.Scatter(
@@ -310,6 +313,7 @@ def throughput(run: Run, styles: Mapping[str, ArmStyle]) -> go.Figure:
                     name=name,
                     legendgroup=name,
                     showlegend=row == 1 and name not in named,
+                    meta=figure_text(f"{stage.record.name}, {what}"),
                     mode="lines+markers",
                     line={"color": style.colour, "width": 1.4},
                     marker={"symbol": style.symbol, "size": 6, "maxdisplayed": 9},

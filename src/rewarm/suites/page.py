@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rewarm.report.html import Figure, document, packaged
+from rewarm.report.html import Figure, document, packaged, points_limit
 from rewarm.report.panel_plots import PANEL_FIGURES
 from rewarm.report.panel_tables import Table, arm_table, seed_table
 from rewarm.report.styles import ArmStyle, arm_styles
@@ -57,6 +57,12 @@ class SuiteView:
     panels: Sequence[PanelView]
     """The arms."""
 
+    @property
+    def all_figures(self) -> list[Figure]:
+        """Return the figures of the claims, of the arms, and of their training."""
+        of_arms = [f for panel in self.panels for f in (*panel.figures, *panel.curves)]
+        return [*self.figures, *of_arms]
+
 
 def write_page(found: Sequence[tuple[Suite, SuiteResult | None]], out: Path) -> Path:
     """Write the page of suites.
@@ -77,19 +83,20 @@ def write_page(found: Sequence[tuple[Suite, SuiteResult | None]], out: Path) -> 
 
 def page(found: Sequence[tuple[Suite, SuiteResult | None]]) -> str:
     """Return the HTML of the page; see `write_page`."""
-    results = [result for _, result in found if result is not None]
+    views = [
+        _view(f"suite{place}", suite, result)
+        for place, (suite, result) in enumerate(found)
+        if result is not None
+    ]
     return document(
         packaged("rewarm.suites", "page.html.j2"),
         {
-            "sentence": suites_sentence(results),
+            "sentence": suites_sentence([view.result for view in views]),
             "orderings": ordering_table(found),
-            "views": [
-                _view(f"suite{place}", suite, result)
-                for place, (suite, result) in enumerate(found)
-                if result is not None
-            ],
+            "views": views,
             "waiting": [suite for suite, result in found if result is None],
         },
+        longest_points=points_limit([figure for view in views for figure in view.all_figures]),
     )
 
 
