@@ -4,7 +4,6 @@ An evaluation belongs to a model by the end of its name, `<stage's folder>-step-
 and perhaps the arm. That of the end of a stage is believed only if it has the hash of the stage's weights.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 
 from rewarm.evaluation.finding import Finding, Limit
@@ -111,7 +110,7 @@ def _results_of(run: RunFolder, stage: Gated, task: TaskLimitRecord) -> Results:
         )
     evaluations = _read(run, stage, stage.record.steps, task)
     for results in evaluations:
-        if _digest(results) == stage.result.weights_sha256:
+        if results.weights_sha256 == stage.result.weights_sha256:
             return results
     raise _NotMeasuredError(
         f"{evaluations[0].folder} was measured on other weights than {stage.folder} has now; move it away and "
@@ -199,9 +198,3 @@ def _check_same(before: TaskRecord, after: TaskRecord) -> None:
             f"Before and after were measured on other items ({before.items:,} of {before.file} and "
             f"{after.items:,} of {after.file}); evaluate both on the same file with the same --limit."
         )
-
-
-def _digest(results: Results) -> str:
-    """Return the hash of the evaluated weights as a stage's result has it (docs/run_folder.md)."""
-    hashes = [sha for _, sha in sorted(results.record.model.weights.items())]
-    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()

@@ -127,6 +127,13 @@ class Results:
     items: Sequence[Item]
     """All items, task by task."""
 
+    @property
+    def weights_sha256(self) -> str:
+        """Return the hash of the weights as the result of a stage has it (docs/run_folder.md)."""
+        hashes = [sha for _, sha in sorted(self.record.model.weights.items())]
+        together = "".join(hashes)
+        return hashes[0] if len(hashes) == 1 else hashlib.sha256(together.encode()).hexdigest()
+
     def of(self, task: str) -> list[Item]:
         """Return the items of a task."""
         return [item for item in self.items if item.task == task]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from rewarm.errors import CampaignError, CheckpointError, MismatchError
 from rewarm.evaluation.gate import Judgement, judge
+from rewarm.evaluation.results import Results, read_results
 from rewarm.runs.files import read_record, read_records
 from rewarm.runs.folder import RunFolder, StageFolder
 from rewarm.runs.records import (
@@ -123,6 +124,8 @@ class Run:
     """How the last process ended; None while one works, or after a crash."""
     overlap: OverlapRecord | None = None
     """How much of the validation text is training text; None if it was not measured."""
+    evaluations: tuple[Results, ...] = ()
+    """What `rewarm eval` wrote into the run's own folder."""
     gate: Judgement | None = None
     """What the run has lost against what its campaign allows; None if it allows everything."""
     stages: dict[str, StageRun]
@@ -154,6 +157,9 @@ def read_run(path: Path) -> Run:
         resolved=_read_if_there(folder.resolved, ResolvedRecord),
         exit=_read_if_there(folder.exit, ExitRecord),
         overlap=_read_if_there(folder.overlap, OverlapRecord),
+        evaluations=tuple(
+            read_results(file.parent) for file in sorted(folder.evaluations.glob("*/results.json"))
+        ),
         gate=judge(folder),
         stages={
             stage.folder: _read_stage(folder.stage(stage.folder), stage) for stage in record.stages

@@ -8,6 +8,7 @@ from pathlib import Path
 from rewarm.errors import CampaignError
 from rewarm.report import sections
 from rewarm.report.audit import StageAudit, replay_audit
+from rewarm.report.evaluations import score_tables
 from rewarm.report.frame import stage_label
 from rewarm.report.html import Figure, document, fragment, packaged, points_limit
 from rewarm.report.loading import Run, read_run
@@ -71,6 +72,8 @@ class RunView:
     """How much of the validation text is training text; None if it was not measured."""
     stages: list[sections.StageLine]
     """The stages."""
+    scores: Mapping[str, Table]
+    """What `rewarm eval` found, as tables by title."""
     prompts: list[sections.Prompt]
     """Samples."""
     left_out: list[str]
@@ -204,6 +207,7 @@ def _view(run: Run, place: int, styles: dict[str, ArmStyle]) -> RunView:
         audits=[AuditView(label=stage_label(run, a.folder), audit=a) for a in replay_audit(run)],
         overlap=_overlap(run),
         stages=sections.stage_lines(run),
+        scores=score_tables(run),
         prompts=sections.prompts(run),
         left_out=sections.left_out(run),
         events=sections.events(run),

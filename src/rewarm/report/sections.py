@@ -6,7 +6,8 @@ All of it is plain text; the template escapes it.
 from dataclasses import dataclass
 
 from rewarm.report.arms import unfinished_arms
-from rewarm.report.frame import owner, stage_label
+from rewarm.report.evaluations import continuations, model_label
+from rewarm.report.frame import stage_label
 from rewarm.report.lineage import arms_of, has_trained_base, update_part
 from rewarm.report.loading import Run, StageRun
 from rewarm.report.wording import count_text, list_text, share_text
@@ -143,28 +144,26 @@ def _replay(stage: StageRun) -> str:
 
 
 def prompts(run: Run) -> list[Prompt]:
-    """Return every prompt with its continuations: the models that updates start from, then the arms."""
+    """Return every prompt with its continuations: the models that updates start from, the arms, evaluations."""
     shown = {record.parent: None for arm in run.record.arms for record in [_first(run, arm)]}
     shown |= {folders[-1]: None for folders in run.record.arms.values()}
     texts: dict[str, list[tuple[str, str]]] = {}
     for folder in shown:
         if folder is None:
             continue
-        label = _model_label(run, folder)
         for sample in run.stages[folder].samples:
-            texts.setdefault(sample.prompt, []).append((label, sample.continuation))
+            texts.setdefault(sample.prompt, []).append(
+                (model_label(run, folder), sample.continuation)
+            )
+    for label, prompt, continuation in continuations(run):
+        if (label, continuation) not in texts.setdefault(prompt, []):
+            texts[prompt].append((label, continuation))
     return [Prompt(prompt=prompt, continuations=tuple(found)) for prompt, found in texts.items()]
 
 
 def _first(run: Run, arm: str) -> StageRecord:
     """Return the record of the first stage of an arm's update."""
     return update_part(run, arm)[0].stage.record
-
-
-def _model_label(run: Run, folder: str) -> str:
-    """Name a model: the arm it is the end of, or the stage."""
-    arm = owner(run, folder)
-    return f"{run.stages[folder].record.name} (before)" if arm is None else arm
 
 
 def events(run: Run) -> list[Event]:
