@@ -138,6 +138,7 @@ def test_a_stage_that_forgets_too_much_is_annealed_earlier_by_all_ranks(campaign
     """The limit is one that holds early in the update without replay, and not at its end."""
     earlier = (
         'gate.policy="anneal-earlier"',
+        'gate.anneal="4 steps"',
         "gate.max_forgetting.old=0.9",
         "stages.update.replay=0%",
     )
