@@ -213,6 +213,23 @@ def test_a_single_run_has_no_comparison(runs):
     assert "compared" not in page(runs[:1])
 
 
+def test_an_arm_looks_the_same_in_the_comparison_and_in_its_run(runs):
+    renamed = runs[0].record.model_copy(
+        update={"arms": {f"{arm}-too": stages for arm, stages in runs[0].record.arms.items()}}
+    )
+    html = page([runs[0], replace(runs[0], record=renamed)])
+    colours = {}
+    for attrs, body in Page(html).scripts:
+        if attrs.get("id") in ("panel0-frontier-data", "run0-frontier-data", "run1-frontier-data"):
+            for trace in json.loads(body)["data"][1:]:
+                for name in trace["name"].split(" = "):
+                    colours.setdefault(name.removesuffix("-too"), set()).add(
+                        trace["marker"]["color"]
+                    )
+    assert len(colours) == 4
+    assert all(len(found) == 1 for found in colours.values())
+
+
 def test_what_is_left_is_said(runs, tmp_path):
     at_work = read_run(write_realistic(tmp_path / "late", unfinished=True))
     assert runs_left([*runs, at_work]) == "Not finished: late."

@@ -15,7 +15,7 @@ from typing import Any
 from rewarm.report.arms import ArmRow, arm_rows
 from rewarm.report.lineage import line
 from rewarm.report.loading import Run
-from rewarm.report.panels import Measured, Panel, SeededArm
+from rewarm.report.panels import SAME, Measured, Panel, SeededArm
 from rewarm.report.wording import list_text
 
 _DECIDES_WEIGHTS = ("model", "optimizer", "training", "history")
@@ -148,7 +148,7 @@ def _merged(
     for label, group in named:
         models = frozenset((entry.run.record.seed, entry.weights_sha256) for entry in group)
         found.setdefault(models, ([], group))[0].append(label)
-    return [(" = ".join(labels), group) for labels, group in found.values()]
+    return [(SAME.join(labels), group) for labels, group in found.values()]
 
 
 def _is_base(row: ArmRow) -> bool:

@@ -151,8 +151,7 @@ def page(runs: Sequence[Run]) -> str:
             not shown one by one.
     """
     found = comparisons(runs) if len(runs) > 1 else []
-    labels = [arm.label for each in found for arm in each.panel.arms]
-    styles = arm_styles(list(dict.fromkeys([*labels, *(a for r in runs for a in r.record.arms)])))
+    styles = _styles(runs, found)
     panels = [_panel_view(f"panel{place}", each, styles) for place, each in enumerate(found)]
     views = [_view(run, place, styles) for place, run in enumerate(runs)]
     longest_points = points_limit([f for shown in (*panels, *views) for f in shown.all_figures])
@@ -178,6 +177,15 @@ def page(runs: Sequence[Run]) -> str:
     room_bytes = PAGE_BYTES - len(with_articles(0).encode())
     ends = accumulate(len(article.encode()) + 1 for article in articles)
     return with_articles(max(1, sum(end <= room_bytes for end in ends)))
+
+
+def _styles(runs: Sequence[Run], found: Sequence[Comparison]) -> dict[str, ArmStyle]:
+    """Return the look of every arm, by its name in a run and by its label in a comparison."""
+    label_of = {name: arm.label for each in found for arm in each.panel.arms for name in arm.names}
+    arms = [arm for run in runs for arm in run.record.arms]
+    labels = dict.fromkeys([*label_of.values(), *(label_of.get(arm, arm) for arm in arms)])
+    styles = arm_styles(list(labels))
+    return styles | {arm: styles[label_of.get(arm, arm)] for arm in arms}
 
 
 def _panel_view(anchor: str, found: Comparison, styles: dict[str, ArmStyle]) -> PanelView:

@@ -41,6 +41,8 @@ class Measured:
         return sum(self.final.values()) / len(self.final)
 
 
+SAME = " = "
+"""Stands between the names of an arm that is the same models under several."""
 Read = Callable[[Measured], float | None]
 """Reads a quantity of an arm of a seed; None where it has none."""
 
@@ -59,6 +61,11 @@ class SeededArm:
     """Whether it was trained from scratch, and is there to compare with."""
     is_union: bool = False
     """Whether it is the retraining on all datasets together."""
+
+    @property
+    def names(self) -> list[str]:
+        """Return the names that it has; see `SAME`."""
+        return self.label.split(SAME)
 
     def losses(self, datasets: Sequence[str]) -> list[float]:
         """Return the plain mean of the final losses on some datasets, for each seed."""
