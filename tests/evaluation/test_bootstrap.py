@@ -65,7 +65,7 @@ def resampled_error(metric, numerators, items):
 @pytest.mark.parametrize("kind", [documents, questions, answers, shares])
 def test_errors_are_those_of_a_bootstrap_over_items(kind):
     first, second = (kind(np.random.default_rng(10 + seed), seed) for seed in (0, 1))
-    alone, paired = measure(first), measure_difference(first, second)
+    alone, paired = measure(first), measure_difference([first], [second])
     metrics = METRICS[type(first[0])]
     assert [each.metric for each in alone] == [each.metric for each in paired]
     assert len(alone) == len(metrics)

@@ -1,6 +1,7 @@
 """The gate on tasks: paired with what was before, only of the very weights, and never held unmeasured."""
 
 import hashlib
+from dataclasses import replace
 
 import pytest
 from tests.report.conftest import Builder
@@ -23,7 +24,7 @@ from rewarm.runs.records import GateRecord, StageResult, TaskLimitRecord
 
 BUILD = Builder()
 WEIGHTS = "ab" * 32
-"""Hash of the weights of every stage that `Builder` writes."""
+"""Hash of the weights of every stage."""
 
 
 def limit(**changes):
@@ -44,7 +45,9 @@ def run(tmp_path):
     stages, parent = [], None
     for name in ("pretrain", "update", "more"):
         record = BUILD.record(name, parent=parent, start_step=10 if parent else 0)
-        stages.append(BUILD.finished(record, (3.0, 3.0), (3.0, 3.0)))
+        stage = BUILD.finished(record, (3.0, 3.0), (3.0, 3.0))
+        own = stage.result.model_copy(update={"weights_sha256": WEIGHTS})
+        stages.append(replace(stage, result=own))
         parent = record.folder
     BUILD.write(tmp_path / "run", stages, {"main": [s.record.folder for s in stages]})
     return RunFolder(tmp_path / "run")

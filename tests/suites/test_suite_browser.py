@@ -36,7 +36,9 @@ def test_tables_can_be_copied(page, folder):
     tables = copied(page, folder)
     assert len(tables) == page.read_text(encoding="utf-8").count("<table") == 6
     assert tables[2].splitlines()[1] == "held,1. More replay forgets less.,Table 2"
-    assert tables[4].splitlines()[2] == ('5%,3,5.520 ± 0.006,3.620 ± 0.006,4.570 ± 0.006,"1,000"')
+    assert tables[4].splitlines()[2] == (
+        '5%,3,5.520 ± 0.006,3.620 ± 0.006,4.570 ± 0.006,"1,000",0.33'
+    )
     assert (
         tables[5]
         .splitlines()[1]

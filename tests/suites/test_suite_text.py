@@ -44,3 +44,29 @@ def test_names_stay_in_their_cells():
     )
     assert {len(row) for row in found} == {3, 5, 6}
     assert sum(row[0] == r"a\|b &lt;i&gt; \*c\*" for row in found) == 3
+
+
+def test_the_table_of_the_arms_says_what_was_lost_and_what_it_cost():
+    def made(name, seed, old, new, **more):
+        one = arm(name, seed, old, new, tokens=3000 if name == "union" else 1000)
+        return one.model_copy(update={"before": {"d0": 4.0 + seed / 100, "strong": 7.0}} | more)
+
+    arms = []
+    for seed in (1, 2):
+        update = {"forgetting": 0.5, "adaptation": 3.0}
+        arms.append(made("replay", seed, 4.5, 4.0, **update))
+        arms.append(made("union", seed, 4.2, 3.8, is_reference=True, is_union=True))
+    found = rows(result_text(SUITE, result(arms)))
+    start = next(place for place, row in enumerate(found) if row[0] == "before the update")
+    assert found[start - 1][2:] == [
+        *("loss d0", "loss strong", "average", "forgetting", "adaptation", "to union"),
+        *("update tokens", "compute ratio"),
+    ]
+    before, replay, union = found[start : start + 3]
+    assert before[1:5] == ["2", "4.015 ± 0.005", "7.000 ± 0.000", "5.508 ± 0.002"]
+    assert before[5:] == ["-"] * 5
+    assert replay[5:] == [
+        *("+0.500 ± 0.000", "+3.000 ± 0.000", "+0.250 ± 0.000"),
+        *("1,000", "0.33"),
+    ]
+    assert union[5:] == ["-", "-", "-", "3,000", "1.00"]

@@ -1,6 +1,6 @@
 """Arms over their seeds as tables of text: means with their intervals, and every seed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rewarm.evaluation.statistics import Estimate, mean
@@ -26,21 +26,43 @@ class Table:
 
 
 def arm_table(panel: Panel) -> Table:
-    """Return final losses as mean ± standard error over seeds, and training tokens of the update."""
+    """Return losses and their changes as mean ± standard error over seeds, and what the update cost.
+
+    The first row is the model that updates start from, where it is one: trained on D0 alone.
+    """
+    changes = {
+        title: read
+        for title, read in _CHANGES.items()
+        if any(arm.values(read) is not None for arm in panel.arms)
+    }
+    costs = ["compute ratio"] if len(set(panel.costs)) > 1 else []
+    dearest = max(panel.costs)
+    rows = [
+        [
+            arm.label,
+            str(len(arm.seeds)),
+            *_losses(panel, [seed.final for seed in arm.seeds]),
+            *(_change(arm.estimate(read), "") for read in changes.values()),
+            f"{arm.seeds[0].update_tokens:,}",
+            *(f"{arm.cost(in_flops=panel.has_flops) / dearest:.2f}" for _ in costs),
+        ]
+        for arm in panel.arms
+    ]
+    if start := panel.start:
+        rest = ["-"] * (len(changes) + 1 + len(costs))
+        rows.insert(0, ["before the update", str(len(start)), *_losses(panel, start), *rest])
     titles = [f"loss {name}" for name in panel.datasets]
     return Table(
-        columns=[panel.title, "seeds", *titles, "average", "update tokens"],
-        rows=[
-            [
-                arm.label,
-                str(len(arm.seeds)),
-                *(_with_error(mean(arm.losses([name]))) for name in panel.datasets),
-                _with_error(mean(arm.losses(panel.datasets))),
-                f"{arm.seeds[0].update_tokens:,}",
-            ]
-            for arm in panel.arms
-        ],
+        columns=[panel.title, "seeds", *titles, "average", *changes, "update tokens", *costs],
+        rows=rows,
     )
+
+
+def _losses(panel: Panel, seeds: Sequence[Mapping[str, float]]) -> list[str]:
+    """Write the mean of each dataset's loss over the seeds, and that of their average."""
+    by_dataset = [[seed[name] for seed in seeds] for name in panel.datasets]
+    averages = [sum(losses) / len(losses) for losses in zip(*by_dataset, strict=True)]
+    return [_with_error(mean(values)) for values in (*by_dataset, averages)]
 
 
 def comparison_table(panel: Panel) -> Table:
@@ -138,13 +160,11 @@ def _interval(estimate: Estimate) -> str:
     return f"{_with_error(estimate)}\n{estimate.low:.3f} to {estimate.high:.3f}"
 
 
-def _change(estimate: Estimate | None) -> str:
+def _change(estimate: Estimate | None, interval: str = "\n{:+.3f} to {:+.3f}") -> str:
     """Write a change with its sign, its standard error, and its interval below."""
     if estimate is None:
         return "-"
     if estimate.count < 2:
         return change_text(estimate.value)
-    return (
-        f"{change_text(estimate.value)} ± {estimate.standard_error:.3f}\n"
-        f"{estimate.low:+.3f} to {estimate.high:+.3f}"
-    )
+    text = f"{change_text(estimate.value)} ± {estimate.standard_error:.3f}"
+    return text + interval.format(estimate.low, estimate.high)

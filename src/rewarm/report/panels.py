@@ -108,6 +108,15 @@ class Panel:
         return self.datasets[1:]
 
     @property
+    def start(self) -> Sequence[Mapping[str, float]]:
+        """Return the losses of the model that updates start from, by seed; none if they start from several."""
+        found: dict[int, Mapping[str, float]] = {}
+        for seed in (seed for arm in self.arms if not arm.is_reference for seed in arm.seeds):
+            if seed.forgetting is None or found.setdefault(seed.seed, seed.before) != seed.before:
+                return []
+        return list(found.values())
+
+    @property
     def has_flops(self) -> bool:
         """Say whether costs can be FLOPs; otherwise they are tokens."""
         return all(arm.cost(in_flops=True) > 0 for arm in self.arms)

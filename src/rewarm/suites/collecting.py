@@ -109,6 +109,10 @@ def _arm_result(setting: str, seed: int, outcome: Outcome) -> ArmResult:
         update_tokens=outcome.row.update_tokens,
         update_flops=outcome.row.update_flops,
         weights_sha256=result.weights_sha256,
+        forgetting=outcome.row.mean_forgetting,
+        adaptation=outcome.row.adaptation,
+        is_reference=outcome.row.is_reference,
+        is_union=outcome.row.is_union,
         stages=[stage.record.folder for stage in outcome.stages.values()],
     )
 

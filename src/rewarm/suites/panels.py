@@ -54,17 +54,32 @@ def panels(result: SuiteResult) -> list[Panel]:
 
 def panel(arms: LabelledArms) -> Panel:
     """Return arms with what they came to and what they cost."""
+    unions = {
+        (arm.setting, arm.seed): _average(arm)
+        for seeds in arms.seeds.values()
+        for arm in seeds
+        if arm.is_union
+    }
     return Panel(
         title=arms.title,
         datasets=arms.datasets,
         arms=[
-            SeededArm(label=label, seeds=[_measured(arm) for arm in seeds])
+            SeededArm(
+                label=label,
+                seeds=[_measured(arm, unions.get((arm.setting, arm.seed))) for arm in seeds],
+                is_reference=seeds[0].is_reference,
+                is_union=seeds[0].is_union,
+            )
             for label, seeds in arms.seeds.items()
         ],
     )
 
 
-def _measured(arm: ArmResult) -> Measured:
+def _average(arm: ArmResult) -> float:
+    return sum(arm.final.values()) / len(arm.final)
+
+
+def _measured(arm: ArmResult, union: float | None) -> Measured:
     return Measured(
         seed=arm.seed,
         source=arm.setting,
@@ -73,4 +88,7 @@ def _measured(arm: ArmResult) -> Measured:
         update_tokens=arm.update_tokens,
         update_flops=arm.update_flops,
         weights_sha256=arm.weights_sha256,
+        forgetting=arm.forgetting,
+        adaptation=arm.adaptation,
+        union_gap=None if union is None or arm.is_union else _average(arm) - union,
     )

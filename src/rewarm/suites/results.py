@@ -44,6 +44,14 @@ class ArmResult(Record):
     """FLOPs of the same."""
     weights_sha256: str
     """Hash of the final weights."""
+    forgetting: float | None = None
+    """Mean of F over the old datasets; None if nothing is old, and in older records."""
+    adaptation: float | None = None
+    """A on the newest dataset; None if nothing is new, and in older records."""
+    is_reference: bool = False
+    """Whether it was trained from scratch."""
+    is_union: bool = False
+    """Whether it is the retraining on all datasets together."""
     stages: list[str] = Field(default_factory=list[str])
     """Folders of its stages, the first one first, for `SuiteResult.curves`; none in older records."""
 
