@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from tests.cli.command import rewarm
 from tests.evaluation.simulated import documents, questions, results
+from tests.report.conftest import Builder, _resolved
 
 from rewarm.evaluation.items import PromptItem
 from rewarm.evaluation.results import packed_items, write_results
@@ -107,3 +108,22 @@ def test_what_cannot_be_compared_is_refused(folder, given, code, said):
     done = rewarm("compare", *(f"{folder}/{text.replace('F', str(folder))}" for text in given))
     assert (done.code, done.out) == (code, "")
     assert said in done.err
+
+
+def test_runs_are_compared_by_their_losses(tmp_path, folder):
+    build = Builder()
+    for seed in (1, 2):
+        base = build.record("pretrain", key=f"b{seed}")
+        update = build.record("update", key=f"u{seed}", parent=base.folder, start_step=10)
+        stages = [
+            build.finished(base, (9.0, 9.0), (3.0, 5.0)),
+            build.finished(update, (3.0, 5.0), (3.5, 2.0)),
+        ]
+        arms = {"main": [base.folder, update.folder]}
+        build.write(tmp_path / f"r{seed}", stages, arms, seed=seed, resolved=_resolved())
+    done = rewarm("compare", tmp_path / "r1", tmp_path / "r2")
+    assert done.code == 0, done.err
+    assert "Over seeds 1 and 2 the average loss of main is 2.750" in done.out
+    mixed = rewarm("compare", tmp_path / "r1", of(folder, "old", (1,)))
+    assert mixed.code == 2
+    assert "r1 is a run, and not everything that is asked of is one" in mixed.err

@@ -1,8 +1,13 @@
 """Arms of several runs: which are seeds of one arm, what each is called, and that differences are paired."""
 
+from io import StringIO
+
+import orjson
 import pytest
+from rich.console import Console
 from tests.report.conftest import write_realistic
 
+from rewarm.report.comparing import print_runs, runs_json
 from rewarm.report.merging import comparisons, run_names
 from rewarm.report.panels import paired
 from rewarm.report.tables import read_run
@@ -189,3 +194,28 @@ def test_folders_of_one_name_are_numbered(realistic):
     assert run_names([run, run]) == ["english-to-python", "english-to-python (2)"]
     (found,) = comparisons([run, run])
     assert [seeds for _, seeds in labels(found)] == [[1234]] * 4
+
+
+def test_runs_are_compared_on_the_terminal(write, tmp_path):
+    for n in (1, 2, 3):
+        write(f"n-{n}", {"0%": (0.0, 4.0 + n / 10, 2.0), "5%": (0.05, 3.2 + n / 10, 2.1)}, seed=n)
+    console = Console(width=100, record=True, file=StringIO())
+    paths = [tmp_path / f"n-{n}" for n in (1, 2, 3)]
+    print_runs(console, paths)
+    text = console.export_text()
+    assert "Over seeds 1, 2 and 3 the best average loss is that of 5%" in text
+    (row,) = (line.split() for line in text.splitlines() if line.startswith("0% "))
+    assert row[:5] == ["0%", "3", "0%", "4.200", "2.000"]
+    (found,) = orjson.loads(runs_json(paths))
+    assert found["verdict"] in text
+    assert found["means"][0]["loss english"] == "4.200 ± 0.058\n3.952 to 4.448"
+    assert [seed["seed"] for seed in found["seeds"]] == ["1", "2", "3"] * 2
+
+
+def test_names_of_arms_cannot_steer_the_terminal(write, tmp_path):
+    write("n", {"[red]x\x1b[2J": (0.0, 4.0, 2.0), "b": (0.05, 3.2, 2.1)})
+    console = Console(width=100, record=True, file=StringIO())
+    print_runs(console, [tmp_path / "n"])
+    text = console.export_text()
+    assert "[red]x\ufffd[2J" in text
+    assert "\x1b" not in text

@@ -57,7 +57,7 @@ def asked_models(
     _check_options(models, of_run)
     found: list[Asked] = []
     for place in models:
-        if _is_run(place):
+        if is_run(place):
             found += _of_run(place, of_run, context)
         else:
             opened = partial(open_model, place, end_of_text=end_of_text, context_length=context)
@@ -78,7 +78,7 @@ def _check_options(models: Sequence[Path], of_run: OfRun) -> None:
     for place in models:
         if not place.is_dir():
             raise CheckpointError(f"{place}: no such folder. Give a Hugging Face folder, or a run.")
-    runs = [place for place in models if _is_run(place)]
+    runs = [place for place in models if is_run(place)]
     if runs and of_run.stage is None:
         raise CampaignError(f"{runs[0]} is a run; say with --stage which of its stages")
     if not runs and of_run != OfRun(stage=None, arms=(), at=None, prepared=None):
@@ -113,7 +113,8 @@ def _of_run(place: Path, of_run: OfRun, context: int | None) -> list[Asked]:
     return list(found.values())
 
 
-def _is_run(folder: Path) -> bool:
+def is_run(folder: Path) -> bool:
+    """Say whether a folder is that of a run."""
     from rewarm.runs.folder import RunFolder
 
     return RunFolder(folder).resolved.exists()

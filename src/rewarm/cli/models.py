@@ -148,7 +148,7 @@ def compare(
         typer.Argument(
             metavar="A B...",
             help="Folders of results of `rewarm eval`; each other one is compared with the first. Those of "
-            "several seeds of one recipe are joined by commas: A1,A2,A3 B1,B2,B3.",
+            "several seeds of one recipe are joined by commas: A1,A2,A3 B1,B2,B3. Or run folders: their arms.",
         ),
     ],
     power: Annotated[
@@ -160,13 +160,28 @@ def compare(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
 ) -> None:
-    """Compare models, or recipes over seeds: differences with intervals, and what could be seen."""
+    """Compare models, or recipes over seeds, or the arms of runs: differences with intervals, and power."""
+    from rewarm.cli.asked import is_run
     from rewarm.errors import CampaignError
     from rewarm.evaluation.comparison import compare_sides
     from rewarm.evaluation.comparison_tables import power_json, print_comparison, print_power
     from rewarm.evaluation.power import expected_power
     from rewarm.evaluation.sides import read_side
 
+    runs = [Path(text) for text in evaluations if is_run(Path(text))]
+    if len(runs) == len(evaluations) and not power:
+        from rewarm.report.comparing import print_runs, runs_json
+
+        if as_json:
+            typer.echo(runs_json(runs))
+        else:
+            print_runs(new_console(error=False), runs)
+        return
+    if runs:
+        raise CampaignError(
+            f"{runs[0]} is a run, and not everything that is asked of is one. Give runs alone, whose arms are "
+            "compared by their losses; or results of `rewarm eval` alone."
+        )
     if len(evaluations) < 2 and not power:
         raise CampaignError(
             f"{evaluations[0]}: there is nothing to compare it with. Give the folder of other results too, or "
