@@ -4,8 +4,8 @@ Absolute losses are those of a size and of its data. An ordering, such as "more 
 looked for at any size.
 """
 
-from collections import Counter
 from collections.abc import Sequence
+from typing import get_args
 
 from rewarm.report.panel_tables import Table
 from rewarm.suites.judging import verdict_of_all
@@ -50,11 +50,11 @@ def _row(letter: str, text: str, found: Sequence[tuple[Suite, SuiteResult | None
             suites.append(suite.name)
         judged.extend(claim.verdict for claim in done)
         waiting += len(asked - {claim.text for claim in done})
-    counts = Counter[str](judged) + Counter({"not run yet": waiting})
+    counts = {state: judged.count(state) for state in get_args(Verdict)} | {"not run yet": waiting}
     return [
         _verdict(judged, waiting),
         f"({letter}) {text}",
-        ", ".join(f"{count} {state}" for state, count in counts.items()) or "-",
+        ", ".join(f"{count} {state}" for state, count in counts.items() if count) or "-",
         ", ".join(suites) or "-",
     ]
 
