@@ -42,7 +42,8 @@ def test_stages_of_a_run_are_asked_and_compared(untouched, data, tmp_path):
         done = rewarm("eval", untouched.run, *where, "--at", f"{step} steps", *asked)
         assert done.code == 0, done.err
         assert "100%" not in done.err  # the harness draws no bars of its own
-        folders.append(out / f"{untouched.stage('pretrain').name}-step-{step}")
+        name = f"{untouched.run.name}-{untouched.stage('pretrain').name}-step-{step}"
+        folders.append(out / name)
     record = json.loads((folders[0] / "results.json").read_text())
     (task,) = record["tasks"]
     assert (task["name"], task["items"], task["file"]) == ("piqa", 3, str(data / "baber/piqa"))
@@ -50,7 +51,8 @@ def test_stages_of_a_run_are_asked_and_compared(untouched, data, tmp_path):
     assert record["versions"]["lm_eval"].startswith("0.4.")
     done = rewarm("compare", *folders, "--json")
     assert done.code == 0, done.err
-    (compared,) = json.loads(done.out)["tasks"]
+    (model,) = json.loads(done.out)["models"]
+    (compared,) = model["tasks"]
     assert (compared["task"], compared["items"]) == ("piqa", 3)
     elsewhere = (*where[:-1], tmp_path / "all", *asked[:4], *QUICK)
     done = rewarm("eval", untouched.run, *elsewhere)
