@@ -5,17 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from tests.evaluation.written import evaluation
 
 from rewarm.evaluation.items import DocumentItem, Item, QuestionItem
-from rewarm.evaluation.metrics import measure
-from rewarm.evaluation.results import (
-    EvaluationRecord,
-    Kind,
-    ModelRecord,
-    Results,
-    TaskRecord,
-    metric_record,
-)
+from rewarm.evaluation.results import Results
 from rewarm.evaluation.sides import Side
 
 NUM_ITEMS = 40
@@ -63,39 +56,7 @@ def questions(draw: np.random.Generator, level: float, task: str = "quiz") -> li
 
 def results(name: str, tasks: Sequence[Sequence[Item]], *, folder: Path = Path()) -> Results:
     """Return the evaluation of a model with weights of its own."""
-    kinds: dict[type[Item], Kind] = {DocumentItem: "documents", QuestionItem: "questions"}
-    model = ModelRecord(
-        name=name,
-        place=name,
-        family="",
-        parameters=1,
-        weights={"model.safetensors": name},
-        tokenizer="",
-        end_of_text="",
-    )
-    record = EvaluationRecord(
-        model=model,
-        tasks=[
-            TaskRecord(
-                name=items[0].task,
-                kind=kinds[type(items[0])],
-                file=None,
-                data_sha256="",
-                items=len(items),
-                truncated=0,
-                metrics=[metric_record(each) for each in measure(items)],
-            )
-            for items in tasks
-        ],
-        context_length=16,
-        batch=1,
-        precision="fp32",
-        device="cpu",
-        answer_tokens=1,
-        prompt_tokens=1,
-        versions={},
-        items_sha256="",
-    )
+    record, _ = evaluation(name, tasks, weights={"model.safetensors": name}, data_sha256="")
     return Results(folder=folder / name, record=record, items=[i for own in tasks for i in own])
 
 

@@ -4,20 +4,12 @@ import hashlib
 from dataclasses import replace
 
 import pytest
+from tests.evaluation.written import write_evaluation
 from tests.report.conftest import Builder
 
 from rewarm.evaluation.gate import judge
 from rewarm.evaluation.items import DocumentItem, Item, QuestionItem, ShareItem
-from rewarm.evaluation.metrics import measure
-from rewarm.evaluation.results import (
-    EvaluationRecord,
-    ModelRecord,
-    TaskRecord,
-    metric_record,
-    packed_items,
-    results_file,
-    write_results,
-)
+from rewarm.evaluation.results import results_file
 from rewarm.runs.files import read_record, write_record
 from rewarm.runs.folder import RunFolder
 from rewarm.runs.records import GateRecord, StageResult, TaskLimitRecord
@@ -106,38 +98,13 @@ def questions(right: int, of: int) -> list[Item]:
 
 def evaluate(run, name, items, *, weights=None, sha="data"):
     """Write what `rewarm eval` would for a model of this name."""
-    packed = packed_items(items)
-    task = TaskRecord(
-        name="old",
-        kind="documents",
-        file="old.jsonl",
-        data_sha256=sha,
-        items=len(items),
-        truncated=0,
-        metrics=[metric_record(measured) for measured in measure(items)],
-    )
-    model = ModelRecord(
-        name=name,
-        place=name,
-        family="gpt_neox",
-        parameters=1,
+    write_evaluation(
+        run.evaluations / name,
+        name,
+        [items],
         weights=weights or {"model.safetensors": WEIGHTS},
-        tokenizer="t",
-        end_of_text="e",
+        data_sha256=sha,
     )
-    record = EvaluationRecord(
-        model=model,
-        tasks=[task],
-        context_length=16,
-        batch=1,
-        precision="fp32",
-        device="cpu",
-        answer_tokens=1,
-        prompt_tokens=1,
-        versions={},
-        items_sha256=hashlib.sha256(packed).hexdigest(),
-    )
-    write_results(run.evaluations / name, record, packed)
 
 
 BEFORE, AFTER = "update-0a-step-10", "more-0a-step-10"

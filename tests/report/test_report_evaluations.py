@@ -1,20 +1,10 @@
 """Evaluations in the report: of which model, on which items, by domain, and their continuations."""
 
-import hashlib
-
 import pytest
+from tests.evaluation.written import write_evaluation
 from tests.report.test_report_page import NASTY, faults
 
 from rewarm.evaluation.items import AnswerItem, DocumentItem, PromptItem
-from rewarm.evaluation.metrics import measure
-from rewarm.evaluation.results import (
-    EvaluationRecord,
-    ModelRecord,
-    TaskRecord,
-    metric_record,
-    packed_items,
-    write_results,
-)
 from rewarm.report.evaluations import score_tables
 from rewarm.report.page import page
 from rewarm.report.sections import prompts
@@ -42,40 +32,13 @@ def answers(task, right, of):
 
 def evaluate(run, name, *tasks, sha="data", weights=None):
     """Write what `rewarm eval` would of a model; without weights, of one that is no stage's."""
-    items = [item for task in tasks for item in task]
-    packed = packed_items(items)
-    record = EvaluationRecord(
-        model=ModelRecord(
-            name=name,
-            place=name,
-            family="gpt_neox",
-            parameters=1,
-            weights={"model.safetensors": weights or "00" * 32},
-            tokenizer="t",
-            end_of_text="e",
-        ),
-        tasks=[
-            TaskRecord(
-                name=task[0].task,
-                kind="documents",
-                file=None,
-                data_sha256=sha,
-                items=len(task),
-                truncated=0,
-                metrics=[metric_record(measured) for measured in measure(task)],
-            )
-            for task in tasks
-        ],
-        context_length=16,
-        batch=1,
-        precision="fp32",
-        device="cpu",
-        answer_tokens=1,
-        prompt_tokens=1,
-        versions={},
-        items_sha256=hashlib.sha256(packed).hexdigest(),
+    write_evaluation(
+        RunFolder(run).evaluations / name.replace("/", "-"),
+        name,
+        tasks,
+        weights={"model.safetensors": weights or "00" * 32},
+        data_sha256=sha,
     )
-    write_results(RunFolder(run).evaluations / name.replace("/", "-"), record, packed)
 
 
 @pytest.fixture
