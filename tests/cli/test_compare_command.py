@@ -126,4 +126,4 @@ def test_runs_are_compared_by_their_losses(tmp_path, folder):
     assert "Over seeds 1 and 2 the average loss of main is 2.750" in done.out
     mixed = rewarm("compare", tmp_path / "r1", of(folder, "old", (1,)))
     assert mixed.code == 2
-    assert "r1 is a run, and not everything that is asked of is one" in mixed.err
+    assert "r1 is a run. Runs are compared with runs" in mixed.err

@@ -179,8 +179,8 @@ def compare(
         return
     if runs:
         raise CampaignError(
-            f"{runs[0]} is a run, and not everything that is asked of is one. Give runs alone, whose arms are "
-            "compared by their losses; or results of `rewarm eval` alone."
+            f"{runs[0]} is a run. Runs are compared with runs, by their losses and without --power; results of "
+            "`rewarm eval` with such results. Give one kind alone."
         )
     if len(evaluations) < 2 and not power:
         raise CampaignError(

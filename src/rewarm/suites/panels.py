@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rewarm.report.panels import Measured, Panel, SeededArm
 from rewarm.report.wording import list_text
@@ -55,7 +55,7 @@ def panels(result: SuiteResult) -> list[Panel]:
 def panel(arms: LabelledArms) -> Panel:
     """Return arms with what they came to and what they cost."""
     unions = {
-        (arm.setting, arm.seed): _average(arm)
+        (arm.setting, arm.seed): _measured(arm)
         for seeds in arms.seeds.values()
         for arm in seeds
         if arm.is_union
@@ -75,12 +75,9 @@ def panel(arms: LabelledArms) -> Panel:
     )
 
 
-def _average(arm: ArmResult) -> float:
-    return sum(arm.final.values()) / len(arm.final)
-
-
-def _measured(arm: ArmResult, union: float | None) -> Measured:
-    return Measured(
+def _measured(arm: ArmResult, union: Measured | None = None) -> Measured:
+    """Return an arm of a seed, with its distance to the union arm of the same setting and seed."""
+    own = Measured(
         seed=arm.seed,
         source=arm.setting,
         final=arm.final,
@@ -90,5 +87,7 @@ def _measured(arm: ArmResult, union: float | None) -> Measured:
         weights_sha256=arm.weights_sha256,
         forgetting=arm.forgetting,
         adaptation=arm.adaptation,
-        union_gap=None if union is None or arm.is_union else _average(arm) - union,
     )
+    if union is None or arm.is_union:
+        return own
+    return replace(own, union_gap=own.average - union.average)
