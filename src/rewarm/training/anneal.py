@@ -8,7 +8,7 @@ from rewarm.campaign import LoadedCampaign, load_campaign
 from rewarm.campaign.annealing import Annealing, with_annealings
 from rewarm.engine.retention import saved_steps
 from rewarm.errors import CampaignError, CheckpointError
-from rewarm.plan import make_plan
+from rewarm.plan import StagePlan, make_plan
 from rewarm.runs.files import append_record, read_record, read_records
 from rewarm.runs.folder import RunFolder
 from rewarm.runs.lock import records_locked
@@ -62,7 +62,7 @@ def find_annealing(
         stage: name of the stage.
         at: where in it: percentage, steps or tokens.
         budget: length of the annealing; a percentage is of the stage.
-        min_lr: end value; a tenth of the stage's highest rate if None.
+        min_lr: end value; see `default_min_lr` if None.
         shape: its shape.
 
     Raises:
@@ -79,13 +79,12 @@ def find_annealing(
             f"{', '.join(f'{s:,}' for s in saved) or 'none'}. Choose one of them, or train with "
             '[checkpoints] keep = "all".'
         )
-    highest = max(trunk.schedule(s) for s in range(1, step + 1))
     asked = {
         "arm": arm,
         "stage": stage,
         "step": step,
         "budget": f"{steps} steps",
-        "min_lr": 0.1 * highest if min_lr is None else min_lr,
+        "min_lr": default_min_lr(trunk, step) if min_lr is None else min_lr,
         "shape": shape,
     }
     try:
@@ -94,6 +93,11 @@ def find_annealing(
         problem = error.errors()[0]
         message = problem["msg"].removeprefix("Value error, ")
         raise CampaignError(f"--{problem['loc'][0]}: {message}") from error
+
+
+def default_min_lr(trunk: StagePlan, step: int) -> float:
+    """Return where an annealing from a step ends: at a tenth of the highest rate up to there."""
+    return 0.1 * max(trunk.schedule(s) for s in range(1, step + 1))
 
 
 def record_annealing(run: RunFolder, annealing: Annealing) -> LoadedCampaign:

@@ -17,7 +17,7 @@ from rewarm.plan.record import gate_record, run_record
 from rewarm.runs.files import write_record
 from rewarm.runs.lock import records_locked
 from rewarm.runs.steps import steps_text
-from rewarm.training.anneal import find_annealing, record_annealing, recorded
+from rewarm.training.anneal import default_min_lr, find_annealing, record_annealing, recorded
 from rewarm.training.gate import record_gate
 from rewarm.training.job import Job
 
@@ -104,17 +104,12 @@ def _last_step(job: Job, stage: StagePlan, broken: GateError) -> int:
             'evaluation.every, and checkpoints.keep = "all" or checkpoints.keep_every, and train it anew under '
             "another name",
         )
-    falling = [step for step in kept if stage.schedule(step) > _end_lr(stage, step)]
+    falling = [step for step in kept if stage.schedule(step) > default_min_lr(stage, step)]
     if not falling:
         raise _not_possible(
             broken, f"the rate had fallen to a tenth of its highest at {steps_text(kept)} already"
         )
     return max(falling)
-
-
-def _end_lr(stage: StagePlan, step: int) -> float:
-    """Return where an annealing from a step ends, as `rewarm anneal` has it."""
-    return 0.1 * max(stage.schedule(s) for s in range(1, step + 1))
 
 
 def _not_possible(broken: GateError, reason: str) -> GateError:
